@@ -1,0 +1,226 @@
+/**
+ * Environment → one frozen `Config`, read once at start. Every setting may come from the variable
+ * itself, from a file named by its `_FILE` twin, or from a systemd credential of the same name in
+ * lower case. All mistakes are reported together, each with the way to mend it; values of secrets
+ * are never part of a message. Names are documented in docs/reference/configuration.md.
+ */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import packageManifest from "../package.json" with { type: "json" };
+import { Secret } from "./secret.ts";
+
+/** What was built: replaced by text when the executable is compiled. */
+export const build = {
+  version: process.env["SPENDRA_BUILD_VERSION"] ?? packageManifest.version,
+  commit: process.env["SPENDRA_BUILD_COMMIT"] ?? "source",
+} as const;
+
+/** Where a listener binds. */
+export type ListenAddress = { readonly host: string; readonly port: number };
+
+export type Config = {
+  readonly databaseUrl: Secret;
+  readonly listen: ListenAddress;
+  readonly metricsListen: ListenAddress;
+  readonly metricsBearerToken: Secret;
+  /** Root of every derived key: HMAC of API keys, later encryption of stored secrets. */
+  readonly encryptionKey: Secret;
+  readonly publicUrl: string;
+  readonly allowedOrigins: readonly string[];
+  readonly stateDirectory: string;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+  /** How long running answers may go on after SIGTERM. */
+  readonly drainTimeoutMs: number;
+  /** Secrets that a provider account may refer to by name. */
+  readonly providerSecrets: ReadonlyMap<string, Secret>;
+};
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** All mistakes of a configuration at once. `mistakes` are lines for a person, without secrets. */
+export class ConfigurationError extends Error {
+  override readonly name = "ConfigurationError";
+  readonly mistakes: readonly string[];
+
+  constructor(mistakes: readonly string[]) {
+    super(`the configuration has ${mistakes.length} mistake(s):\n  ${mistakes.join("\n  ")}`);
+    this.mistakes = mistakes;
+  }
+}
+
+const SECRET_BYTES_MIN = 32;
+const SECRET_FILE_BYTES_MAX = 64 * 1024;
+const DRAIN_SECONDS_MAX = 3600;
+const WELL_KNOWN_SECRETS = ["changeme", "change-me", "secret", "password", "dev-admin-secret"];
+
+const listenAddress = z.string().transform((text, context): ListenAddress => {
+  const match = /^(\[[0-9a-fA-F:]+\]|[^:]+):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[2] ?? Number.NaN);
+  if (match?.[1] === undefined || !(port <= 65_535)) {
+    context.addIssue("must be host:port, for example 127.0.0.1:8080");
+    return z.NEVER;
+  }
+  return { host: match[1].replace(/^\[|\]$/g, ""), port };
+});
+
+const httpUrl = z
+  .url({ protocol: /^https?$/, error: "must be an http or https address" })
+  .transform((text) => text.replace(/\/$/, ""));
+
+const strongSecret = z
+  .string()
+  .refine((text) => !WELL_KNOWN_SECRETS.includes(text.toLowerCase()), "is a well-known example")
+  .refine(
+    (text) => Buffer.byteLength(text) >= SECRET_BYTES_MIN,
+    `must be at least ${SECRET_BYTES_MIN} bytes: make one with \`openssl rand -hex 32\``,
+  )
+  .transform((text) => new Secret(text));
+
+const databaseUrl = z
+  .string({ error: "is missing: set it to postgres://user:password@host:5432/database" })
+  .regex(/^postgres(ql)?:\/\/.+/, "must look like postgres://user:password@host:5432/database")
+  .transform((text) => new Secret(text));
+
+const missingSecret = { error: "is missing: make one with `openssl rand -hex 32`" };
+
+const schema = z.object({
+  DATABASE_URL: databaseUrl,
+  SPENDRA_LISTEN: listenAddress.prefault("0.0.0.0:8080"),
+  SPENDRA_METRICS_LISTEN: listenAddress.prefault("127.0.0.1:9464"),
+  SPENDRA_METRICS_BEARER_TOKEN: z.string(missingSecret).pipe(strongSecret),
+  SPENDRA_ENCRYPTION_KEY: z.string(missingSecret).pipe(strongSecret),
+  SPENDRA_PUBLIC_URL: httpUrl.optional(),
+  SPENDRA_ALLOWED_ORIGINS: z
+    .string()
+    .prefault("")
+    .transform((text) => text.split(",").map((origin) => origin.trim()))
+    .transform((origins) => origins.filter((origin) => origin !== ""))
+    .pipe(z.array(httpUrl)),
+  SPENDRA_STATE_DIR: z.string().min(1).prefault("/var/lib/spendra"),
+  SPENDRA_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).prefault("info"),
+  SPENDRA_DRAIN_SECONDS: z.coerce
+    .number("must be a whole number of seconds")
+    .int("must be a whole number of seconds")
+    .min(0)
+    .max(DRAIN_SECONDS_MAX)
+    .prefault(300),
+  OPENAI_API_KEY: z.string().min(1).optional(),
+});
+
+/** Every name that Spendra reads, for the documentation and its test. */
+export const configurationNames: readonly string[] = Object.keys(schema.shape);
+
+/** The names that hold provider secrets; a provider account refers to one of them. */
+export const providerSecretNames: readonly string[] = ["OPENAI_API_KEY"];
+
+/** Reads and validates everything. Throws `ConfigurationError` with all mistakes. */
+export function readConfig(environment: Environment = process.env): Config {
+  const mistakes: string[] = [];
+  const values = collectValues(environment, mistakes);
+  mistakes.push(...unknownNames(environment));
+  const parsed = schema.safeParse(values);
+  if (!parsed.success) {
+    mistakes.push(
+      ...parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`),
+    );
+  }
+  if (mistakes.length > 0 || !parsed.success) {
+    throw new ConfigurationError(mistakes);
+  }
+  return toConfig(parsed.data);
+}
+
+/** Only the database's address, for commands that need no more. Throws `ConfigurationError`. */
+export function readDatabaseUrl(environment: Environment = process.env): Secret {
+  const mistakes: string[] = [];
+  const parsed = databaseUrl.safeParse(collectValues(environment, mistakes)["DATABASE_URL"]);
+  if (!parsed.success) {
+    mistakes.push(...parsed.error.issues.map((issue) => `DATABASE_URL ${issue.message}`));
+    throw new ConfigurationError(mistakes);
+  }
+  return parsed.data;
+}
+
+function toConfig(values: z.infer<typeof schema>): Config {
+  const { host, port } = values.SPENDRA_LISTEN;
+  const reachableHost = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
+  const providerSecrets = new Map<string, Secret>();
+  if (values.OPENAI_API_KEY !== undefined) {
+    providerSecrets.set("OPENAI_API_KEY", new Secret(values.OPENAI_API_KEY));
+  }
+  return Object.freeze({
+    databaseUrl: values.DATABASE_URL,
+    listen: values.SPENDRA_LISTEN,
+    metricsListen: values.SPENDRA_METRICS_LISTEN,
+    metricsBearerToken: values.SPENDRA_METRICS_BEARER_TOKEN,
+    encryptionKey: values.SPENDRA_ENCRYPTION_KEY,
+    publicUrl: values.SPENDRA_PUBLIC_URL ?? `http://${reachableHost}:${port}`,
+    allowedOrigins: values.SPENDRA_ALLOWED_ORIGINS,
+    stateDirectory: values.SPENDRA_STATE_DIR,
+    logLevel: values.SPENDRA_LOG_LEVEL,
+    drainTimeoutMs: values.SPENDRA_DRAIN_SECONDS * 1000,
+    providerSecrets,
+  });
+}
+
+function collectValues(environment: Environment, mistakes: string[]): Record<string, string> {
+  const values: Record<string, string> = {};
+  for (const name of configurationNames) {
+    const direct = environment[name];
+    const filePath = environment[`${name}_FILE`];
+    if (isSet(direct) && isSet(filePath)) {
+      mistakes.push(`${name} is set twice, directly and by ${name}_FILE: remove one of them`);
+      continue;
+    }
+    const value = isSet(direct)
+      ? direct
+      : isSet(filePath)
+        ? readSecretFile(`${name}_FILE`, filePath, mistakes)
+        : readCredential(name, environment);
+    if (isSet(value)) {
+      values[name] = value;
+    }
+  }
+  return values;
+}
+
+function readSecretFile(name: string, path: string, mistakes: string[]): string | undefined {
+  try {
+    return readShortFile(path);
+  } catch (error) {
+    mistakes.push(`${name} cannot be read: ${error instanceof Error ? error.message : "unknown"}`);
+    return undefined;
+  }
+}
+
+/** systemd puts credentials into a directory; the file is the setting's name in lower case. */
+function readCredential(name: string, environment: Environment): string | undefined {
+  const directory = environment["CREDENTIALS_DIRECTORY"];
+  if (!isSet(directory)) {
+    return undefined;
+  }
+  try {
+    return readShortFile(join(directory, name.toLowerCase()));
+  } catch {
+    // Not every setting has a credential; a required one that is absent is reported as missing.
+    return undefined;
+  }
+}
+
+function readShortFile(path: string): string {
+  return readFileSync(path, "utf8").slice(0, SECRET_FILE_BYTES_MAX).trim();
+}
+
+/** A misspelt name would silently leave the default in force. */
+function unknownNames(environment: Environment): string[] {
+  const known = new Set(configurationNames.flatMap((name) => [name, `${name}_FILE`]));
+  return Object.keys(environment)
+    .filter((name) => name.startsWith("SPENDRA_") && !known.has(name))
+    .filter((name) => !name.startsWith("SPENDRA_BUILD_") && !name.startsWith("SPENDRA_TEST_"))
+    .map((name) => `${name} is not a setting: known are ${configurationNames.join(", ")}`);
+}
+
+function isSet(value: string | undefined): value is string {
+  return value !== undefined && value !== "";
+}

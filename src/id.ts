@@ -1,0 +1,77 @@
+/**
+ * Ids that carry their kind and sort by the time they were made: `rsv_01J…`, a prefix and a ULID
+ * (https://github.com/ulid/spec): 48 bits of milliseconds, 80 random bits, Crockford base 32.
+ */
+
+const ID_PREFIXES = {
+  organization: "org",
+  branch: "brn",
+  team: "tea",
+  project: "prj",
+  employee: "emp",
+  agent: "agt",
+  user: "usr",
+  membership: "mem",
+  roleAssignment: "rol",
+  apiKey: "key",
+  providerAccount: "pac",
+  budget: "bud",
+  policy: "pol",
+  request: "req",
+  reservation: "rsv",
+  spendEvent: "spe",
+  ledgerEntry: "ent",
+  auditEvent: "aud",
+  node: "nod",
+} as const;
+
+export type IdKind = keyof typeof ID_PREFIXES;
+
+const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const TIME_CHARACTERS = 10;
+const RANDOM_CHARACTERS = 16;
+
+/** Random bytes are fetched in bulk: one call to the system for 1,024 ids instead of one each. */
+const POOL_BYTES = RANDOM_CHARACTERS * 1024;
+const pool = new Uint8Array(POOL_BYTES);
+let poolOffset = POOL_BYTES;
+
+/** Makes a new id, e.g. `newId("reservation", clock.now())` → `rsv_01KAJ3…`. */
+export function newId(kind: IdKind, madeAt: Date): string {
+  return `${ID_PREFIXES[kind]}_${newUlid(madeAt.getTime())}`;
+}
+
+/** The 26 characters behind the prefix; also what an API key shows of its id. */
+export function idSuffix(id: string): string {
+  return id.slice(id.indexOf("_") + 1);
+}
+
+export function idFromSuffix(kind: IdKind, suffix: string): string {
+  return `${ID_PREFIXES[kind]}_${suffix}`;
+}
+
+/** Whether a text has the form of an id of this kind. */
+export function isId(kind: IdKind, text: string): boolean {
+  return text.startsWith(`${ID_PREFIXES[kind]}_`) && ULID.test(idSuffix(text));
+}
+
+const ULID = /^[0-9A-HJKMNP-TV-Z]{26}$/;
+
+function newUlid(timeMs: number): string {
+  let time = "";
+  let rest = timeMs;
+  for (let index = 0; index < TIME_CHARACTERS; index++) {
+    time = ALPHABET.charAt(rest % 32) + time;
+    rest = Math.floor(rest / 32);
+  }
+  if (poolOffset + RANDOM_CHARACTERS > POOL_BYTES) {
+    crypto.getRandomValues(pool);
+    poolOffset = 0;
+  }
+  let random = "";
+  for (let index = 0; index < RANDOM_CHARACTERS; index++) {
+    random += ALPHABET.charAt((pool[poolOffset + index] ?? 0) & 31);
+  }
+  poolOffset += RANDOM_CHARACTERS;
+  return time + random;
+}
