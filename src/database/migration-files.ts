@@ -1,0 +1,39 @@
+/**
+ * The migrations in their order, as text, so that the executable carries them. Equal to the folder:
+ * a test holds it.
+ */
+import organizations from "../../migrations/0001_organizations.sql" with { type: "text" };
+import identity from "../../migrations/0002_identity.sql" with { type: "text" };
+import auditLog from "../../migrations/0003_audit_log.sql" with { type: "text" };
+import apiKeys from "../../migrations/0004_api_keys.sql" with { type: "text" };
+import providerAccounts from "../../migrations/0005_provider_accounts.sql" with { type: "text" };
+import budgets from "../../migrations/0006_budgets.sql" with { type: "text" };
+import governanceEpoch from "../../migrations/0007_governance_epoch.sql" with { type: "text" };
+import ledger from "../../migrations/0008_ledger.sql" with { type: "text" };
+import reservations from "../../migrations/0009_reservations.sql" with { type: "text" };
+import partitions from "../../migrations/0010_partitions.sql" with { type: "text" };
+import closeReservations from "../../migrations/0011_close_reservations.sql" with { type: "text" };
+import writeBatch from "../../migrations/0012_write_batch.sql" with { type: "text" };
+import jobRuns from "../../migrations/0013_job_runs.sql" with { type: "text" };
+import encryptionCanaries from "../../migrations/0014_encryption_canaries.sql" with {
+  type: "text",
+};
+
+export type MigrationFile = { readonly name: string; readonly sql: string };
+
+export const migrationFiles: readonly MigrationFile[] = [
+  { name: "0001_organizations.sql", sql: organizations },
+  { name: "0002_identity.sql", sql: identity },
+  { name: "0003_audit_log.sql", sql: auditLog },
+  { name: "0004_api_keys.sql", sql: apiKeys },
+  { name: "0005_provider_accounts.sql", sql: providerAccounts },
+  { name: "0006_budgets.sql", sql: budgets },
+  { name: "0007_governance_epoch.sql", sql: governanceEpoch },
+  { name: "0008_ledger.sql", sql: ledger },
+  { name: "0009_reservations.sql", sql: reservations },
+  { name: "0010_partitions.sql", sql: partitions },
+  { name: "0011_close_reservations.sql", sql: closeReservations },
+  { name: "0012_write_batch.sql", sql: writeBatch },
+  { name: "0013_job_runs.sql", sql: jobRuns },
+  { name: "0014_encryption_canaries.sql", sql: encryptionCanaries },
+];
