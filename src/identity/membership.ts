@@ -1,0 +1,56 @@
+/** A user's membership in an organization, and the one role that is active in it. */
+import { type Change, recordAuditEvent } from "../audit/audit-event.ts";
+import type { Transaction } from "../database/client.ts";
+import { newId } from "../id.ts";
+import type { Role } from "./capability.ts";
+import { membershipInsert, roleAssignmentInsert } from "./queries.ts";
+
+type NewMembership = {
+  organizationId: string;
+  userId: string;
+  /** The employee that the user is, where the user is one: decides what "own work" means. */
+  employeeId: string | null;
+};
+
+/** Makes a user a member, without a role and therefore without access. Answers the id. */
+export async function createMembership(
+  transaction: Transaction,
+  membership: NewMembership,
+  change: Change,
+): Promise<string> {
+  const { organizationId, ...facts } = membership;
+  const id = newId("membership", change.at);
+  await membershipInsert(transaction, { ...membership, id, createdAt: change.at });
+  await recordAuditEvent(
+    transaction,
+    { organizationId, action: "membership.create", subjectId: id, after: facts },
+    change,
+  );
+  return id;
+}
+
+/**
+ * Grants the first role of a membership. The database refuses a second active one. Who may grant
+ * which role is decided by the caller; today only the installation grants.
+ */
+export async function grantRole(
+  transaction: Transaction,
+  grant: { organizationId: string; membershipId: string; role: Role },
+  change: Change,
+): Promise<void> {
+  const { organizationId, membershipId, role } = grant;
+  const id = newId("roleAssignment", change.at);
+  await roleAssignmentInsert(transaction, {
+    organizationId,
+    id,
+    membershipId,
+    role,
+    grantedByUserId: change.userId,
+    grantedAt: change.at,
+  });
+  await recordAuditEvent(
+    transaction,
+    { organizationId, action: "role.grant", subjectId: id, after: { membershipId, role } },
+    change,
+  );
+}
