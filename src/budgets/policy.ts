@@ -1,0 +1,90 @@
+/**
+ * A new policy: what happens at a budget's limit (caps), how dear one request may be, and which
+ * providers, models and tools are allowed at all. Not here: deciding a request by them.
+ */
+import { type Change, recordAuditEvent } from "../audit/audit-event.ts";
+import type { Transaction } from "../database/client.ts";
+import { PublicError } from "../errors.ts";
+import { newId } from "../id.ts";
+import { formatUsd, type NanoUsd } from "../money.ts";
+import type { Scope } from "../organizations/scopes.ts";
+import { refuseUnknownScope } from "./budget.ts";
+import { budgetExists, policyInsert } from "./queries.ts";
+
+/** A list that is absent restricts nothing. */
+type Allowlist = {
+  providers?: readonly string[] | undefined;
+  models?: readonly string[] | undefined;
+  tools?: readonly string[] | undefined;
+};
+
+export type NewPolicy = { organizationId: string; name: string } & (
+  | { kind: "hard_cap" | "soft_cap"; budgetId: string }
+  | { kind: "per_request_limit"; scope: Scope; requestMaxNanoUsd: NanoUsd }
+  | { kind: "allowlist"; scope: Scope; allowed: Allowlist }
+);
+
+/** What `policies.settings` holds, as JSON: amounts as decimal strings of dollars. */
+type PolicySettings = Readonly<Record<string, string | readonly string[]>>;
+
+/**
+ * Creates a policy. Answers its id. Throws `invalid_request` naming the field when there is no such
+ * budget or scope.
+ */
+export async function createPolicy(
+  transaction: Transaction,
+  policy: NewPolicy,
+  change: Change,
+): Promise<string> {
+  const { organizationId, name, kind } = policy;
+  const budgetId = "budgetId" in policy ? policy.budgetId : null;
+  const scope = "scope" in policy ? policy.scope : null;
+  if (budgetId !== null && !(await budgetExists(transaction, organizationId, budgetId))) {
+    throw new PublicError("invalid_request", "There is no such budget.", { param: "budgetId" });
+  }
+  if (scope !== null) {
+    await refuseUnknownScope(transaction, organizationId, scope);
+  }
+  const row = {
+    organizationId,
+    id: newId("policy", change.at),
+    name,
+    kind,
+    budgetId,
+    scopeKind: scope?.kind ?? null,
+    scopeId: scope?.id ?? null,
+    settings: settingsOf(policy),
+    createdAt: change.at,
+  };
+  await policyInsert(transaction, row);
+  const { settings, scopeKind, scopeId } = row;
+  await recordAuditEvent(
+    transaction,
+    {
+      organizationId,
+      action: "policy.create",
+      subjectId: row.id,
+      after: { name, kind, budgetId, scopeKind, scopeId, ...settings },
+    },
+    change,
+  );
+  return row.id;
+}
+
+function settingsOf(policy: NewPolicy): PolicySettings {
+  switch (policy.kind) {
+    case "hard_cap":
+    case "soft_cap":
+      return {};
+    case "per_request_limit":
+      return { requestMaxUsd: formatUsd(policy.requestMaxNanoUsd) };
+    case "allowlist": {
+      const { providers, models, tools } = policy.allowed;
+      return {
+        ...(providers === undefined ? {} : { providers }),
+        ...(models === undefined ? {} : { models }),
+        ...(tools === undefined ? {} : { tools }),
+      };
+    }
+  }
+}

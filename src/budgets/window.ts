@@ -1,0 +1,93 @@
+/**
+ * Which period of a budget an instant falls into. Pure. Calendar periods begin at local midnight of
+ * the budget's zone, so that a month has 28 to 31 days and a day in spring may have 23 hours. A
+ * period is `[start, end)`; the next one is another row, and nothing is ever reset.
+ */
+import { idSuffix } from "../id.ts";
+
+export type BudgetPeriod =
+  | "hour"
+  | "day"
+  | "week"
+  | "month"
+  | "quarter"
+  | "year"
+  | "fixed"
+  | "lifetime";
+
+/** What of a budget decides its windows. `startsAt` and `endsAt` are set for a fixed range. */
+export type WindowRule = {
+  readonly id: string;
+  readonly period: BudgetPeriod;
+  readonly timeZone: string;
+  readonly startsAt: Date | null;
+  readonly endsAt: Date | null;
+  readonly createdAt: Date;
+};
+
+export type BudgetWindow = {
+  readonly id: string;
+  readonly budgetId: string;
+  readonly start: Date;
+  /** Null for a lifetime. */
+  readonly end: Date | null;
+};
+
+const MONTHS_PER_QUARTER = 3;
+
+/** Answers null when a fixed range has not begun or is over: the budget is not in force then. */
+export function windowAt(rule: WindowRule, at: Date): BudgetWindow | null {
+  if (rule.period === "lifetime") {
+    return toWindow(rule, rule.createdAt, null);
+  }
+  if (rule.period === "fixed") {
+    const { startsAt, endsAt } = rule;
+    const isInside = startsAt !== null && endsAt !== null && startsAt <= at && at < endsAt;
+    return isInside ? toWindow(rule, startsAt, endsAt) : null;
+  }
+  const local = Temporal.Instant.fromEpochMilliseconds(at.getTime()).toZonedDateTimeISO(
+    rule.timeZone,
+  );
+  const [start, end] = calendarPeriod(rule.period, local);
+  return toWindow(rule, new Date(start.epochMilliseconds), new Date(end.epochMilliseconds));
+}
+
+type CalendarPeriod = Exclude<BudgetPeriod, "fixed" | "lifetime">;
+
+function calendarPeriod(
+  period: CalendarPeriod,
+  local: Temporal.ZonedDateTime,
+): [Temporal.ZonedDateTime, Temporal.ZonedDateTime] {
+  if (period === "hour") {
+    // Counted in elapsed hours: the hour that autumn repeats is two windows.
+    const start = local.round({ smallestUnit: "hour", roundingMode: "floor" });
+    return [start, start.add({ hours: 1 })];
+  }
+  const midnight = local.startOfDay();
+  switch (period) {
+    case "day":
+      return [midnight, midnight.add({ days: 1 }).startOfDay()];
+    case "week": {
+      const start = midnight.subtract({ days: local.dayOfWeek - 1 }).startOfDay();
+      return [start, start.add({ weeks: 1 }).startOfDay()];
+    }
+    case "month": {
+      const start = midnight.with({ day: 1 }).startOfDay();
+      return [start, start.add({ months: 1 }).startOfDay()];
+    }
+    case "quarter": {
+      const firstMonth = local.month - ((local.month - 1) % MONTHS_PER_QUARTER);
+      const start = midnight.with({ month: firstMonth, day: 1 }).startOfDay();
+      return [start, start.add({ months: MONTHS_PER_QUARTER }).startOfDay()];
+    }
+    case "year": {
+      const start = midnight.with({ month: 1, day: 1 }).startOfDay();
+      return [start, start.add({ years: 1 }).startOfDay()];
+    }
+  }
+}
+
+function toWindow(rule: WindowRule, start: Date, end: Date | null): BudgetWindow {
+  const stamp = start.toISOString().replace(/[-:]|\.\d{3}/g, "");
+  return { id: `win_${idSuffix(rule.id)}_${stamp}`, budgetId: rule.id, start, end };
+}
