@@ -1,0 +1,68 @@
+/**
+ * Ends holds that nobody ended: their process died, or lost the database for longer than the
+ * deadline. The provider may have been reached and may send a bill, so the whole bound is booked,
+ * marked `recovered`; nothing that may have been spent is forgotten.
+ */
+import type { Clock } from "../clock.ts";
+import type { Queryable } from "../database/client.ts";
+import { newId } from "../id.ts";
+import { emptyBuckets } from "../usage/buckets.ts";
+import { type HeldRow, reservationsPastDeadline } from "./queries.ts";
+import type { Closing, RequestRecord } from "./reservation.ts";
+import type { Writer } from "./writer.ts";
+
+/** One run ends at most this many; the rest waits for the next run. */
+const EXPIRED_MAX = 1_000;
+
+/** Answers how many reservations were ended here. Safe on any number of nodes at once. */
+export async function expireDue(sql: Queryable, writer: Writer, clock: Clock): Promise<number> {
+  const due = await reservationsPastDeadline(sql, clock.now(), EXPIRED_MAX);
+  const ended = await Promise.all(
+    due.map((row) => writer.close(toClosing(row, clock.now()), toRequestRecord(row, clock.now()))),
+  );
+  return ended.filter(Boolean).length;
+}
+
+function toClosing(row: HeldRow, now: Date): Closing {
+  return {
+    status: "expired",
+    organizationId: row.organizationId,
+    reservationId: row.id,
+    provider: row.provider,
+    windowIds: row.windowIds,
+    occurredAt: now,
+    booked: {
+      spendEventId: newId("spendEvent", now),
+      ledgerEntryId: newId("ledgerEntry", now),
+      usageSource: "recovered",
+      priceVersion: row.priceVersion,
+      costNanoUsd: row.amountNanoUsd,
+      buckets: {
+        ...emptyBuckets,
+        inputUncachedTokens: row.promptTokensMax,
+        outputTextTokens: row.completionTokensMax,
+      },
+      providerUsage: null,
+    },
+  };
+}
+
+/** The request was never finished here, so what its caller was told is not known. */
+function toRequestRecord(row: HeldRow, now: Date): RequestRecord {
+  return {
+    organizationId: row.organizationId,
+    requestId: row.requestId,
+    receivedAt: row.reservedAt,
+    route: row.route,
+    apiKeyId: row.apiKeyId,
+    actorId: row.actorId,
+    provider: row.provider,
+    model: row.model,
+    isStreaming: false,
+    policyResult: "granted",
+    status: 500,
+    errorCode: "internal_error",
+    reservationId: row.id,
+    durationMs: now.getTime() - row.reservedAt.getTime(),
+  };
+}

@@ -1,0 +1,69 @@
+/** The statements of the reservation's life. What they do inside: migrations 0011, 0012. */
+import type { Queryable, Sql } from "../database/client.ts";
+import type { BatchJson } from "./batch-json.ts";
+
+export type BatchRow = {
+  reservation_id: string;
+  outcome: string;
+  window_id: string | null;
+  limit_nano_usd: bigint | null;
+  settled_nano_usd: bigint | null;
+  held_nano_usd: bigint | null;
+};
+
+export type HeldRow = {
+  organizationId: string;
+  id: string;
+  requestId: string;
+  apiKeyId: string;
+  actorId: string;
+  provider: string;
+  model: string;
+  route: string;
+  amountNanoUsd: bigint;
+  windowIds: string[];
+  promptTokensMax: bigint;
+  completionTokensMax: bigint;
+  priceVersion: string;
+  reservedAt: Date;
+};
+
+/** One batch, one transaction. Answers a row a decided reservation and a row a closed one. */
+export async function batchWrite(
+  sql: Sql,
+  batch: BatchJson,
+  writtenAt: Date,
+): Promise<readonly BatchRow[]> {
+  // Cast from text in the statement: the driver would encode a string for a json column once more.
+  return await sql<BatchRow[]>`
+    -- name: reservations.write_batch
+    select * from write_batch(
+      ${batch.windows}::text::json,
+      ${batch.closings}::text::json,
+      ${batch.reservations}::text::json,
+      ${batch.requests}::text::json,
+      ${writtenAt}
+    )
+  `;
+}
+
+/** Held reservations whose deadline has passed, oldest first. */
+export async function reservationsPastDeadline(
+  sql: Queryable,
+  at: Date,
+  rowsMax: number,
+): Promise<readonly HeldRow[]> {
+  return await sql<HeldRow[]>`
+    -- name: reservations.past_deadline
+    select
+      organization_id as "organizationId", id, request_id as "requestId",
+      api_key_id as "apiKeyId", actor_id as "actorId", provider, model, route,
+      amount_nano_usd as "amountNanoUsd", window_ids as "windowIds",
+      prompt_tokens_max as "promptTokensMax", completion_tokens_max as "completionTokensMax",
+      price_version as "priceVersion", reserved_at as "reservedAt"
+    from reservations
+    where status = 'held' and deadline_at < ${at}
+    order by deadline_at
+    limit ${rowsMax}
+  `;
+}

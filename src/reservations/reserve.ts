@@ -1,0 +1,175 @@
+/**
+ * Holds the most a call can cost in every hard cap that applies, or in none; and says in the
+ * caller's terms why not. Default deny: without a hard cap nothing is held and nothing is spent.
+ */
+import { assertNever } from "../assert.ts";
+import { type HardCap, type Selection, windowsOf } from "../budgets/applicable.ts";
+import type { BudgetWindow } from "../budgets/window.ts";
+import type { ModelPrice } from "../catalog/model-price.ts";
+import type { Clock } from "../clock.ts";
+import { PublicError } from "../errors.ts";
+import { newId } from "../id.ts";
+import type { Authority } from "../keys/authority.ts";
+import { formatUsd, type NanoUsd } from "../money.ts";
+import type { TokenBounds } from "../pricing/upper-bound.ts";
+import type { NewReservation, WindowState } from "./reservation.ts";
+import type { Writer } from "./writer.ts";
+
+/** A reservation as its holder knows it, until it is closed. */
+export type HeldReservation = {
+  readonly organizationId: string;
+  readonly id: string;
+  readonly provider: string;
+  readonly amountNanoUsd: NanoUsd;
+  readonly windowIds: readonly string[];
+  readonly price: ModelPrice;
+  readonly bounds: TokenBounds;
+  /** What is left in the tightest window, this reservation taken off. */
+  readonly leftNanoUsd: NanoUsd;
+};
+
+export type ReserveRequest = {
+  readonly authority: Authority;
+  readonly requestId: string;
+  readonly route: string;
+  readonly provider: string;
+  readonly model: string;
+  readonly amountNanoUsd: NanoUsd;
+  readonly price: ModelPrice;
+  readonly bounds: TokenBounds;
+  readonly nodeId: string;
+  /** After this long without news the sweeper takes over. */
+  readonly holdMs: number;
+};
+
+/** The rules or the key changed since they were loaded: load them again and repeat. */
+export const STALE = Symbol("authority is stale");
+
+/** Throws `PublicError` with the refusal; answers `STALE` when the authority must be reloaded. */
+export async function reserve(
+  writer: Writer,
+  clock: Clock,
+  request: ReserveRequest,
+): Promise<HeldReservation | typeof STALE> {
+  const { authority, amountNanoUsd } = request;
+  requireRequestLimits(authority, amountNanoUsd);
+  const now = clock.now();
+  const selection: Selection = {
+    provider: request.provider,
+    model: request.model,
+    environment: authority.apiKey.environment,
+  };
+  const applicable = windowsOf(authority.policies, selection, now);
+  if (applicable.length === 0) {
+    throw new PublicError("no_hard_cap_policy");
+  }
+  const windows = applicable.map(({ window }) => window);
+  const reservation = toReservation(request, windows, now);
+  const outcome = await writer.reserve(reservation);
+  switch (outcome.status) {
+    case "granted":
+      return {
+        organizationId: authority.organizationId,
+        id: reservation.id,
+        provider: request.provider,
+        amountNanoUsd,
+        windowIds: windows.map((window) => window.id),
+        price: request.price,
+        bounds: request.bounds,
+        leftNanoUsd: leftIn(outcome.tightest),
+      };
+    case "stale":
+      return STALE;
+    case "no_room":
+      throw budgetExceeded(applicable, outcome.window, amountNanoUsd);
+    case "key_unknown":
+      throw new PublicError("invalid_api_key");
+    case "key_revoked":
+    case "key_expired":
+    case "key_inactive":
+      throw new PublicError(outcome.status);
+    default:
+      return assertNever(outcome, "reserve outcome");
+  }
+}
+
+function toReservation(
+  request: ReserveRequest,
+  windows: readonly BudgetWindow[],
+  now: Date,
+): NewReservation {
+  const { authority, bounds } = request;
+  return {
+    organizationId: authority.organizationId,
+    id: newId("reservation", now),
+    requestId: request.requestId,
+    apiKeyId: authority.apiKey.id,
+    apiKeyEpoch: authority.apiKey.epoch,
+    governanceEpoch: authority.governanceEpoch,
+    actorId: authority.actor.id,
+    teamId: authority.teamId,
+    projectId: authority.projectId,
+    provider: request.provider,
+    model: request.model,
+    route: request.route,
+    amountNanoUsd: request.amountNanoUsd,
+    windows,
+    promptTokensMax: bounds.promptTokensMax,
+    completionTokensMax: bounds.completionTokensMax,
+    priceVersion: request.price.priceVersion,
+    nodeId: request.nodeId,
+    deadlineAt: new Date(now.getTime() + request.holdMs),
+  };
+}
+
+function requireRequestLimits(authority: Authority, neededNanoUsd: NanoUsd): void {
+  const limits = [authority.apiKey.reservationMaxNanoUsd, authority.policies.requestMaxNanoUsd];
+  for (const limitNanoUsd of limits) {
+    if (limitNanoUsd !== null && neededNanoUsd > limitNanoUsd) {
+      const needed = formatUsd(neededNanoUsd);
+      const limit = formatUsd(limitNanoUsd);
+      throw new PublicError(
+        "per_request_limit_exceeded",
+        `This request can cost up to $${needed}; one request may cost $${limit} at most. ` +
+          "Lower max_completion_tokens or shorten the prompt.",
+        { details: { needed_usd: needed, limit_usd: limit } },
+      );
+    }
+  }
+}
+
+function budgetExceeded(
+  applicable: readonly { cap: HardCap; window: BudgetWindow }[],
+  state: WindowState,
+  neededNanoUsd: NanoUsd,
+): PublicError {
+  const refusing = applicable.find(({ window }) => window.id === state.windowId);
+  const resetsAt = refusing?.window.end?.toISOString() ?? null;
+  const name = refusing?.cap.budgetName ?? "unknown";
+  const needed = formatUsd(neededNanoUsd);
+  const left = formatUsd(leftIn(state));
+  return new PublicError(
+    "budget_exceeded",
+    `The budget "${name}" has $${left} left and this request can cost up to $${needed}.` +
+      (resetsAt === null ? "" : ` A new period begins at ${resetsAt}.`),
+    {
+      details: {
+        budget_id: refusing?.cap.budgetId ?? null,
+        budget: name,
+        scope: refusing?.cap.scope.kind ?? null,
+        scope_id: refusing?.cap.scope.id ?? null,
+        limit_usd: formatUsd(state.limitNanoUsd),
+        settled_usd: formatUsd(state.settledNanoUsd),
+        held_usd: formatUsd(state.heldNanoUsd),
+        needed_usd: needed,
+        resets_at: resetsAt,
+      },
+    },
+  );
+}
+
+/** Never below zero: a lowered cap may leave less than nothing. */
+function leftIn(state: WindowState): NanoUsd {
+  const left = state.limitNanoUsd - state.settledNanoUsd - state.heldNanoUsd;
+  return left > 0n ? left : 0n;
+}
