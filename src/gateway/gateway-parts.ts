@@ -1,0 +1,25 @@
+/** What a request needs of the rest of the program. Put together in app.ts. */
+import type { PriceBook } from "../catalog/model-price.ts";
+import type { Clock } from "../clock.ts";
+import type { Authenticator } from "../keys/authenticate.ts";
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Provider } from "../providers/provider.ts";
+import type { Writer } from "../reservations/writer.ts";
+import type { Secret } from "../secret.ts";
+import type { RunningCalls } from "./running-calls.ts";
+
+export type GatewayParts = {
+  readonly authenticator: Authenticator;
+  readonly priceBook: PriceBook;
+  readonly providers: ReadonlyMap<string, Provider>;
+  readonly providerSecrets: ReadonlyMap<string, Secret>;
+  readonly writer: Writer;
+  readonly running: RunningCalls;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly nodeId: string;
+  /** True from SIGTERM on: no new call is taken. */
+  readonly isDraining: () => boolean;
+};
