@@ -1,0 +1,103 @@
+/** The OpenAPI document of the whole server: the management routes and the hand-written others. */
+import { swagger } from "@elysiajs/swagger";
+import { type AnyElysia, Elysia } from "elysia";
+import { z } from "zod";
+import { errorCatalogue } from "../errors.ts";
+import { gatewayComponents, gatewayPaths } from "./gateway-paths.ts";
+import { schemaOf } from "./operation-detail.ts";
+
+const SPECIFICATION_URL = "http://management.invalid/openapi.json";
+
+const problem = z.strictObject({
+  type: z.string().meta({ example: "about:blank" }),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string().meta({ description: "A sentence for people." }),
+  code: z.enum(Object.keys(errorCatalogue)).meta({ description: "For programs." }),
+  request_id: z.string(),
+  errors: z.array(z.strictObject({ field: z.string(), reason: z.string() })),
+});
+
+const problemExample: z.output<typeof problem> = {
+  type: "about:blank",
+  title: "Bad Request",
+  status: 400,
+  detail: "These fields cannot be accepted: amountUsd.",
+  code: "invalid_request",
+  request_id: "req_01KAJ3M2YV8Q4T6W9ZB5C7D1E2",
+  errors: [
+    { field: "amountUsd", reason: 'must be US dollars as a decimal string, such as "12.5"' },
+  ],
+};
+
+/** Asks the swagger plugin for the document. Its page, which loads from a CDN, is never served. */
+export async function describeApi(
+  apps: readonly AnyElysia[],
+  cookieName: string,
+): Promise<unknown> {
+  const documented: AnyElysia = new Elysia({ aot: false });
+  for (const app of apps) {
+    documented.use(app);
+  }
+  documented.use(swagger({ specPath: "/openapi.json", documentation: documentation(cookieName) }));
+  const response = await documented.handle(new Request(SPECIFICATION_URL));
+  return await response.json();
+}
+
+function documentation(cookieName: string) {
+  const document = {
+    info: {
+      title: "Spendra",
+      version: "1",
+      description:
+        "An AI spend gateway. Applications call `/v1` with an API key; people manage it under " +
+        "`/management` with a session cookie: sign in with `POST /management/session` first.",
+    },
+    tags: tagsOf(),
+    paths: gatewayPaths,
+    components: {
+      securitySchemes: {
+        apiKey: { type: "http", scheme: "bearer", bearerFormat: "spk_live_<key id>_<secret>" },
+        session: { type: "apiKey", in: "cookie", name: cookieName },
+      },
+      headers: {
+        RequestId: {
+          description: "Names this request in the log, the ledger and the audit log.",
+          schema: { type: "string" },
+        },
+      },
+      schemas: { Problem: schemaOf(problem, "output"), ...gatewayComponents.schemas },
+      responses: {
+        Problem: {
+          description: "Refused or failed, as problem details (RFC 9457).",
+          headers: { "x-request-id": { $ref: "#/components/headers/RequestId" } },
+          content: {
+            "application/problem+json": {
+              schema: { $ref: "#/components/schemas/Problem" },
+              example: problemExample,
+            },
+          },
+        },
+        ...gatewayComponents.responses,
+      },
+    },
+  };
+  // The plugin's types are narrower than JSON Schema; a public validator proves the document.
+  return document as NonNullable<Parameters<typeof swagger>[0]>["documentation"] & object;
+}
+
+function tagsOf() {
+  return [
+    { name: "Gateway", description: "What applications call, in the wire format of OpenAI." },
+    { name: "Health", description: "What load balancers and people ask. No authentication." },
+    { name: "Session", description: "Signing in and out." },
+    { name: "API keys", description: "What applications present." },
+    { name: "Budgets", description: "How much may be spent, where and in which period." },
+    { name: "Policies", description: "What happens at a limit, and what is allowed at all." },
+    { name: "Ledger", description: "The append-only book." },
+    { name: "Reservations", description: "What is held, and how it ended." },
+    { name: "Requests", description: "What came to the gateway, refused requests included." },
+    { name: "Usage", description: "Sums by day." },
+    { name: "Organization", description: "The people, agents, teams and projects." },
+  ];
+}

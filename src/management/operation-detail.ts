@@ -1,0 +1,105 @@
+/**
+ * What OpenAPI says of one endpoint, made from its zod schemas. Given to the swagger plugin as a
+ * finished description, because from a zod schema itself the plugin would print zod's internals.
+ */
+import type { DocumentDecoration } from "elysia";
+import { z } from "zod";
+import { type Endpoint, type EndpointDocumentation, noBody, type Resource } from "./endpoint.ts";
+
+/** Named in `components` of the document; see open-api.ts. */
+const PROBLEM = { $ref: "#/components/responses/Problem" };
+
+const problemStatuses = { open: [400, 403, 413, 429, 500, 503], member: [401, 500, 503] } as const;
+
+export function operationDetail(resource: Resource, endpoint: Endpoint): DocumentDecoration {
+  const { documentation } = endpoint;
+  const detail = {
+    operationId: operationIdOf(resource, endpoint),
+    summary: documentation.summary,
+    description: documentation.description,
+    tags: [resource.tag],
+    security: documentation.isOpen ? [] : [{ session: [] }],
+    parameters: [
+      ...parametersOf(documentation.params, "path"),
+      ...parametersOf(documentation.query, "query"),
+    ],
+    ...requestBodyOf(documentation),
+    responses: { [documentation.status]: answerOf(documentation), ...problemsOf(documentation) },
+  };
+  // The plugin's types are narrower than JSON Schema; a public validator proves the document.
+  return detail as DocumentDecoration;
+}
+
+/** A schema as OpenAPI 3.0 writes it. `input` is what may be sent, `output` what is answered. */
+export function schemaOf(schema: z.ZodType, io: "input" | "output"): Record<string, unknown> {
+  return z.toJSONSchema(schema, {
+    target: "openapi-3.0",
+    io,
+    override: ({ jsonSchema }) => {
+      if (jsonSchema.format === "date-time") {
+        // Leap years as a regular expression of 300 characters help no reader.
+        delete jsonSchema.pattern;
+      }
+    },
+  });
+}
+
+function operationIdOf(resource: Resource, { method, path }: Endpoint): string {
+  const words = `${resource.prefix}${path}`.split(/[/-]/).filter((word) => /^\w/.test(word));
+  const name = words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
+  return `${method.toLowerCase()}${name}`;
+}
+
+function parametersOf(schema: z.ZodObject, place: "path" | "query") {
+  const { properties = {}, required = [] } = schemaOf(schema, "input") as {
+    properties?: Record<string, { description?: string }>;
+    required?: string[];
+  };
+  return Object.entries(properties).map(([name, { description, ...property }]) => ({
+    name,
+    in: place,
+    required: required.includes(name),
+    ...(description === undefined ? {} : { description }),
+    schema: property,
+  }));
+}
+
+function requestBodyOf({ body, bodyExample }: EndpointDocumentation) {
+  return body === noBody
+    ? {}
+    : {
+        requestBody: {
+          required: true,
+          content: {
+            "application/json": { schema: schemaOf(body, "input"), example: bodyExample },
+          },
+        },
+      };
+}
+
+function answerOf({ answer, answerExample }: EndpointDocumentation) {
+  const headers = { "x-request-id": { $ref: "#/components/headers/RequestId" } };
+  return answer === null
+    ? { description: "Done.", headers }
+    : {
+        description: "The answer.",
+        headers,
+        content: {
+          "application/json": { schema: schemaOf(answer, "output"), example: answerExample },
+        },
+      };
+}
+
+function problemsOf({ isOpen, params, body, query }: EndpointDocumentation) {
+  const takesInput = [params, query].some((schema) => Object.keys(schema.shape).length > 0);
+  const statuses: readonly number[] = isOpen
+    ? problemStatuses.open
+    : [
+        ...problemStatuses.member,
+        403,
+        ...(takesInput || body !== noBody ? [400] : []),
+        ...(body === noBody ? [] : [413]),
+        ...(Object.keys(params.shape).length > 0 ? [404] : []),
+      ];
+  return Object.fromEntries(statuses.map((status) => [status, PROBLEM]));
+}
