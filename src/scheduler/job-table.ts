@@ -1,0 +1,7 @@
+/** Every job there is. */
+import type { Job } from "./job.ts";
+import { expireReservations } from "./jobs/expire-reservations.ts";
+import { forgetJobRuns } from "./jobs/forget-job-runs.ts";
+import { openMonthPartitions } from "./jobs/open-partitions.ts";
+
+export const jobs: readonly Job[] = [expireReservations, forgetJobRuns, openMonthPartitions];
