@@ -99,12 +99,12 @@ const schema = z.object({
     .pipe(z.array(httpUrl)),
   SPENDRA_STATE_DIR: z.string().min(1).prefault("/var/lib/spendra"),
   SPENDRA_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).prefault("info"),
-  SPENDRA_DRAIN_SECONDS: z.coerce
-    .number("must be a whole number of seconds")
-    .int("must be a whole number of seconds")
-    .min(0)
-    .max(DRAIN_SECONDS_MAX)
-    .prefault(300),
+  SPENDRA_DRAIN_SECONDS: z
+    .string()
+    .regex(/^\d{1,9}$/, "must be a whole number of seconds")
+    .transform(Number)
+    .pipe(z.number().max(DRAIN_SECONDS_MAX, `must be at most ${DRAIN_SECONDS_MAX}`))
+    .prefault("300"),
   OPENAI_API_KEY: z.string().min(1).optional(),
 });
 
@@ -121,9 +121,9 @@ export function readConfig(environment: Environment = process.env): Config {
   mistakes.push(...unknownNames(environment));
   const parsed = schema.safeParse(values);
   if (!parsed.success) {
-    mistakes.push(
-      ...parsed.error.issues.map((issue) => `${issue.path.join(".")} ${issue.message}`),
-    );
+    // What could not be read is not missing as well.
+    const issues = parsed.error.issues.filter(({ path }) => !isAbout(mistakes, String(path[0])));
+    mistakes.push(...issues.map(({ path, message }) => `${path.join(".")} ${message}`));
   }
   if (mistakes.length > 0 || !parsed.success) {
     throw new ConfigurationError(mistakes);
@@ -135,16 +135,24 @@ export function readConfig(environment: Environment = process.env): Config {
 export function readDatabaseUrl(environment: Environment = process.env): Secret {
   const mistakes: string[] = [];
   const parsed = databaseUrl.safeParse(collectValues(environment, mistakes)["DATABASE_URL"]);
-  if (!parsed.success) {
-    mistakes.push(...parsed.error.issues.map((issue) => `DATABASE_URL ${issue.message}`));
-    throw new ConfigurationError(mistakes);
+  const own = mistakes.filter((mistake) => isAbout([mistake], "DATABASE_URL"));
+  if (own.length === 0 && !parsed.success) {
+    own.push(...parsed.error.issues.map((issue) => `DATABASE_URL ${issue.message}`));
+  }
+  if (own.length > 0 || !parsed.success) {
+    throw new ConfigurationError(own);
   }
   return parsed.data;
 }
 
+function isAbout(mistakes: readonly string[], name: string): boolean {
+  return mistakes.some((mistake) => [name, `${name}_FILE`].includes(mistake.split(" ")[0] ?? ""));
+}
+
 function toConfig(values: z.infer<typeof schema>): Config {
   const { host, port } = values.SPENDRA_LISTEN;
-  const reachableHost = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
+  const boundHost = host.includes(":") ? `[${host}]` : host;
+  const reachableHost = host === "0.0.0.0" || host === "::" ? "127.0.0.1" : boundHost;
   const providerSecrets = new Map<string, Secret>();
   if (values.OPENAI_API_KEY !== undefined) {
     providerSecrets.set("OPENAI_API_KEY", new Secret(values.OPENAI_API_KEY));
@@ -177,7 +185,7 @@ function collectValues(environment: Environment, mistakes: string[]): Record<str
       ? direct
       : isSet(filePath)
         ? readSecretFile(`${name}_FILE`, filePath, mistakes)
-        : readCredential(name, environment);
+        : readCredential(name, environment, mistakes);
     if (isSet(value)) {
       values[name] = value;
     }
@@ -189,23 +197,35 @@ function readSecretFile(name: string, path: string, mistakes: string[]): string 
   try {
     return readShortFile(path);
   } catch (error) {
-    mistakes.push(`${name} cannot be read: ${error instanceof Error ? error.message : "unknown"}`);
+    // Not the system's message: it quotes the path, and by mistake the path may be the secret.
+    mistakes.push(`${name} names a file that cannot be read: ${systemCodeOf(error)}`);
     return undefined;
   }
 }
 
 /** systemd puts credentials into a directory; the file is the setting's name in lower case. */
-function readCredential(name: string, environment: Environment): string | undefined {
+function readCredential(
+  name: string,
+  environment: Environment,
+  mistakes: string[],
+): string | undefined {
   const directory = environment["CREDENTIALS_DIRECTORY"];
   if (!isSet(directory)) {
     return undefined;
   }
   try {
     return readShortFile(join(directory, name.toLowerCase()));
-  } catch {
+  } catch (error) {
     // Not every setting has a credential; a required one that is absent is reported as missing.
+    if (systemCodeOf(error) !== "ENOENT") {
+      mistakes.push(`${name} has a credential that cannot be read: ${systemCodeOf(error)}`);
+    }
     return undefined;
   }
+}
+
+function systemCodeOf(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "unknown error";
 }
 
 function readShortFile(path: string): string {

@@ -36,6 +36,7 @@ export type LogFields = {
   count?: number;
   nodeId?: string;
   address?: string;
+  metricsAddress?: string;
   version?: string;
   /** An error for operators: class, message and stack, with secrets masked. */
   error?: unknown;
@@ -78,18 +79,24 @@ const ALLOWED_FIELDS: ReadonlySet<string> = new Set([
   "count",
   "nodeId",
   "address",
+  "metricsAddress",
   "version",
 ] satisfies (keyof LogFields)[]);
 
 const TEXT_CHARACTERS_MAX = 2_000;
+/** Masked before it is cut, so that a cut through a secret cannot hide it from its pattern. */
+const MASKED_CHARACTERS_MAX = 20_000;
+/** An error may name itself as its own cause. */
+const CAUSES_MAX = 5;
 
-/** Own keys, OpenAI and Anthropic keys, Google keys, bearer tokens, passwords in addresses. */
+/** Own keys, OpenAI and Anthropic keys, Google keys, credentials in headers and in addresses. */
 const SECRET_PATTERNS: readonly RegExp[] = [
   /spk_(live|test)_[0-9A-Z]+_[A-Za-z0-9_-]+/g,
   /sk-[A-Za-z0-9_-]{8,}/g,
   /AIza[A-Za-z0-9_-]{20,}/g,
-  /(?<=bearer )[A-Za-z0-9._~+/-]{8,}=*/gi,
-  /(?<=:\/\/[^:/@\s]{1,100}:)[^@\s]{1,200}(?=@)/g,
+  /(?<=(bearer|basic) )[A-Za-z0-9._~+/-]{8,}=*/gi,
+  // A password may hold an @ itself, and the user before it may be missing.
+  /(?<=:\/\/[^:/@\s]{0,100}:)\S{1,200}(?=@)/g,
 ];
 
 /** Replaces everything that looks like a credential by `[secret]`. */
@@ -129,26 +136,38 @@ function allowedOnly(fields: LogFields): Record<string, unknown> {
     if (name === "error") {
       kept["error"] = describeError(value);
     } else if (ALLOWED_FIELDS.has(name)) {
-      kept[name] = typeof value === "string" ? shorten(value) : value;
+      kept[name] = plainValue(value);
     }
   }
   return kept;
 }
 
-function describeError(thrown: unknown): Record<string, unknown> {
+/** An object would bring along fields that nobody has allowed. */
+function plainValue(value: unknown): string | number | boolean | undefined {
+  if (typeof value === "string") {
+    return shorten(value);
+  }
+  return typeof value === "number" || typeof value === "boolean" ? value : undefined;
+}
+
+function describeError(thrown: unknown, causesMax = CAUSES_MAX): Record<string, unknown> {
   if (!(thrown instanceof Error)) {
     return { class: typeof thrown };
   }
-  const code = "code" in thrown && typeof thrown.code === "string" ? thrown.code : undefined;
+  const code =
+    "code" in thrown && typeof thrown.code === "string" ? shorten(thrown.code) : undefined;
   return {
-    class: thrown.name,
+    class: shorten(thrown.name),
     code,
     message: shorten(thrown.message),
     stack: shorten(thrown.stack ?? ""),
-    cause: thrown.cause instanceof Error ? describeError(thrown.cause) : undefined,
+    cause:
+      thrown.cause instanceof Error && causesMax > 0
+        ? describeError(thrown.cause, causesMax - 1)
+        : undefined,
   };
 }
 
 function shorten(text: string): string {
-  return maskSecrets(text.slice(0, TEXT_CHARACTERS_MAX));
+  return maskSecrets(text.slice(0, MASKED_CHARACTERS_MAX)).slice(0, TEXT_CHARACTERS_MAX);
 }

@@ -45,12 +45,21 @@ export function formatUsd(amountNanoUsd: NanoUsd): string {
   return decimals === "" ? `${sign}${whole}` : `${sign}${whole}.${decimals}`;
 }
 
-/** A price list's number, in dollars, made exact: the shortest decimal that names that number. */
+/**
+ * A price list's number, in dollars, made whole nano-dollars. Lists are made by dividing, so that
+ * some of their numbers have more than nine decimals (0.18000000000000002 for 0.18,
+ * 0.08333333333333334 for a twelfth): these become the nearest nano-dollar, all others are exact.
+ * Throws `MoneyError` for what is no price, and for a price that would become zero.
+ */
 export function nanoUsdFromPriceNumber(priceUsd: number): NanoUsd {
   if (!Number.isFinite(priceUsd) || priceUsd < 0) {
     throw new MoneyError(`not a price: ${priceUsd}`);
   }
-  return parseUsd(String(priceUsd));
+  const priceNanoUsd = parseUsd(priceUsd.toFixed(DECIMAL_PLACES));
+  if (priceNanoUsd === 0n && priceUsd > 0) {
+    throw new MoneyError(`a price below half a nano-dollar: ${priceUsd}`);
+  }
+  return priceNanoUsd;
 }
 
 /** Dollars as a floating-point number: for graphs and counters, never for money. */

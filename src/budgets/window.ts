@@ -48,21 +48,37 @@ export function windowAt(rule: WindowRule, at: Date): BudgetWindow | null {
   const local = Temporal.Instant.fromEpochMilliseconds(at.getTime()).toZonedDateTimeISO(
     rule.timeZone,
   );
-  const [start, end] = calendarPeriod(rule.period, local);
+  const [start, end] =
+    rule.period === "hour" ? clockHour(local) : calendarPeriod(rule.period, local);
   return toWindow(rule, new Date(start.epochMilliseconds), new Date(end.epochMilliseconds));
 }
 
-type CalendarPeriod = Exclude<BudgetPeriod, "fixed" | "lifetime">;
+/**
+ * The hour that the local clock shows. Counted in elapsed time: the hour that autumn repeats is two
+ * windows. Where a change of the clock falls into an hour (Lord Howe changes by 30 minutes), the
+ * window ends or begins there, so that windows never overlap.
+ */
+function clockHour(
+  local: Temporal.ZonedDateTime,
+): [Temporal.ZonedDateTime, Temporal.ZonedDateTime] {
+  const sinceHour = { minutes: local.minute, seconds: local.second };
+  const start = local.subtract({ ...sinceHour, milliseconds: local.millisecond });
+  const end = start.add({ hours: 1 });
+  const lastMoment = end.subtract({ milliseconds: 1 });
+  // The search for a change is slow, so it is only made where there is one.
+  const change = (from: Temporal.ZonedDateTime) => from.getTimeZoneTransition("next");
+  return [
+    start.offsetNanoseconds === local.offsetNanoseconds ? start : (change(start) ?? start),
+    lastMoment.offsetNanoseconds === local.offsetNanoseconds ? end : (change(local) ?? end),
+  ];
+}
+
+type CalendarPeriod = Exclude<BudgetPeriod, "hour" | "fixed" | "lifetime">;
 
 function calendarPeriod(
   period: CalendarPeriod,
   local: Temporal.ZonedDateTime,
 ): [Temporal.ZonedDateTime, Temporal.ZonedDateTime] {
-  if (period === "hour") {
-    // Counted in elapsed hours: the hour that autumn repeats is two windows.
-    const start = local.round({ smallestUnit: "hour", roundingMode: "floor" });
-    return [start, start.add({ hours: 1 })];
-  }
   const midnight = local.startOfDay();
   switch (period) {
     case "day":

@@ -12,11 +12,39 @@ import {
   type ModelPrice as UpstreamPrice,
 } from "@pydantic/genai-prices";
 import packageManifest from "../../package.json" with { type: "json" };
-import { nanoUsdFromPriceNumber } from "../money.ts";
+import { divideRoundingUp, nanoUsdFromPriceNumber } from "../money.ts";
 import type { ModelPrice, ModelRates, PriceBook, TieredRate } from "./model-price.ts";
 
 const SOURCE = `genai-prices@${packageManifest.dependencies["@pydantic/genai-prices"]}`;
 const DATED_SUFFIX = "-\\d{4}-\\d{2}-\\d{2}";
+
+/**
+ * The list rounds context windows down: gpt-4.1 has 1,047,576 tokens and is listed with 1,000,000,
+ * gpt-5.4 has 1,050,000. As a bound the window is therefore taken a twentieth larger.
+ */
+const CONTEXT_PERCENT = 105n;
+
+/** The rates that pricing/ can bill, by the list's names for them. */
+const BILLABLE_RATES = {
+  input: "input_mtok",
+  output: "output_mtok",
+  cacheRead: "cache_read_mtok",
+  cacheWrite: "cache_write_mtok",
+  cacheWrite1h: "cache_write_1h_mtok",
+  inputAudio: "input_audio_mtok",
+  outputAudio: "output_audio_mtok",
+  inputImage: "input_image_mtok",
+  outputImage: "output_image_mtok",
+  searchThousand: "web_searches_kcount",
+} as const satisfies Record<keyof ModelRates, string>;
+
+/** Listed for searches in uploaded files, which chat completions do not have. */
+const RATES_OUTSIDE_CHAT: readonly string[] = ["storage_searches_kcount"];
+
+const KNOWN_RATES: ReadonlySet<string> = new Set([
+  ...Object.values(BILLABLE_RATES),
+  ...RATES_OUTSIDE_CHAT,
+]);
 
 type DatedPrice = { startsAt: Date | null; price: ModelPrice };
 type CatalogModel = { id: string; versions: readonly DatedPrice[] };
@@ -45,7 +73,9 @@ export function openBuiltInPriceBook(providers: readonly string[]): PriceBook {
 function readProvider(provider: string): ProviderModels {
   const byName = new Map<string, CatalogModel>();
   const byPattern: { pattern: RegExp; model: CatalogModel }[] = [];
-  for (const info of findProvider({ providerId: provider })?.models ?? []) {
+  const found = findProvider({ providerId: provider });
+  // The source also finds a provider whose name merely contains one that it knows.
+  for (const info of found?.id === provider ? found.models : []) {
     const versions = readVersions(provider, info);
     if (versions.length === 0) {
       continue;
@@ -53,7 +83,8 @@ function readProvider(provider: string): ProviderModels {
     const model = { id: info.id, versions };
     const { names, patterns } = readMatch(info.match);
     for (const name of names) {
-      byName.set(name, model);
+      // The first model of the list that matches has the name: the rule of the source.
+      byName.set(name, byName.get(name) ?? model);
     }
     byPattern.push(...patterns.map((pattern) => ({ pattern, model })));
   }
@@ -75,10 +106,13 @@ function readMatch(match: MatchLogic): { names: string[]; patterns: RegExp[] } {
     return { names: [], patterns: [new RegExp(match.regex)] };
   }
   if ("starts_with" in match) {
-    // A prefix is narrowed to the name itself and its dated releases.
+    // A prefix is narrowed to the name itself, if it is one, and its dated releases.
     const name = match.starts_with.replace(/-$/, "");
     const escaped = name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
-    return { names: [name], patterns: [new RegExp(`^${escaped}${DATED_SUFFIX}$`)] };
+    return {
+      names: name === match.starts_with ? [name] : [],
+      patterns: [new RegExp(`^${escaped}${DATED_SUFFIX}$`)],
+    };
   }
   return { names: [], patterns: [] };
 }
@@ -97,20 +131,23 @@ function readVersions(provider: string, info: ModelInfo): DatedPrice[] {
     const rates = readRates(prices);
     if (rates !== null) {
       const version = startDate === null ? "" : `@${startDate}`;
-      const contextTokens = info.context_window;
       versions.push({
         startsAt: startDate === null ? null : new Date(`${startDate}T00:00:00Z`),
         price: {
           provider,
           catalogModel: info.id,
           priceVersion: `${SOURCE}:${provider}/${info.id}${version}`,
-          contextTokensMax: contextTokens === undefined ? null : BigInt(contextTokens),
+          contextTokensMax: contextTokensMaxOf(info),
           rates,
         },
       });
     }
   }
   return versions;
+}
+
+function contextTokensMaxOf({ context_window: listed }: ModelInfo): bigint | null {
+  return listed === undefined ? null : divideRoundingUp(BigInt(listed) * CONTEXT_PERCENT, 100n);
 }
 
 /** The last version in the list that has begun: the order and rule of the source. */
@@ -120,22 +157,17 @@ function versionAt(model: CatalogModel, at: Date): ModelPrice | null {
 }
 
 function readRates(prices: UpstreamPrice): ModelRates | null {
-  const input = readRate(prices["input_mtok"]);
-  const output = readRate(prices["output_mtok"]);
-  if (input === null || output === null) {
+  const listed = Object.keys(prices).filter((name) => prices[name] !== undefined);
+  if (listed.some((name) => !KNOWN_RATES.has(name))) {
+    // A fee for each request, for reasoning or for cached audio would go unbilled.
     return null;
   }
-  const optional = {
-    cacheRead: readRate(prices["cache_read_mtok"]),
-    cacheWrite: readRate(prices["cache_write_mtok"]),
-    inputAudio: readRate(prices["input_audio_mtok"]),
-    outputAudio: readRate(prices["output_audio_mtok"]),
-    inputImage: readRate(prices["input_image_mtok"]),
-    outputImage: readRate(prices["output_image_mtok"]),
-    searchThousand: readRate(prices["web_searches_kcount"]),
-  };
-  const listed = Object.entries(optional).filter(([, rate]) => rate !== null);
-  return { input, output, ...Object.fromEntries(listed) };
+  const rates = Object.entries(BILLABLE_RATES).flatMap(([rate, name]) => {
+    const tiered = readRate(prices[name]);
+    return tiered === null ? [] : [[rate, tiered] as const];
+  });
+  const { input, output, ...optional }: Partial<ModelRates> = Object.fromEntries(rates);
+  return input === undefined || output === undefined ? null : { input, output, ...optional };
 }
 
 function readRate(price: number | TieredPrices | undefined): TieredRate | null {

@@ -16,6 +16,8 @@ export type ModelRates = {
   readonly output: TieredRate;
   readonly cacheRead?: TieredRate;
   readonly cacheWrite?: TieredRate;
+  /** What is kept in the cache for an hour; `cacheWrite` is for five minutes. */
+  readonly cacheWrite1h?: TieredRate;
   readonly inputAudio?: TieredRate;
   readonly outputAudio?: TieredRate;
   readonly inputImage?: TieredRate;
@@ -30,7 +32,7 @@ export type ModelPrice = {
   readonly catalogModel: string;
   /** Names source, its version, model and start of validity; written on every spend event. */
   readonly priceVersion: string;
-  /** Prompt and completion together can never be more; null where the catalog does not say. */
+  /** No prompt can have more; null where the catalog does not say. */
   readonly contextTokensMax: bigint | null;
   readonly rates: ModelRates;
 };

@@ -22,7 +22,19 @@ export type ChatBounds = TokenBounds & {
   readonly completionTokensPerChoice: bigint;
 };
 
-type Attachments = { images: number; audioBytes: number; documents: number; inlineBytes: number };
+/**
+ * These models search the web for every answer, asked or not. Source: OpenAI, "Web search", "Chat
+ * Completions".
+ */
+const ALWAYS_SEARCHES = /-search-(preview|api)\b/;
+
+type Attachments = {
+  images: number;
+  hasAudio: boolean;
+  audioBytes: number;
+  documents: number;
+  inlineBytes: number;
+};
 
 /**
  * `completionTokensDefault` counts where the request names no limit. `contextTokensMax` bounds any
@@ -46,8 +58,8 @@ export function boundChat(
     promptTokensMax,
     completionTokensPerChoice: perChoice,
     completionTokensMax: perChoice * BigInt(body.n ?? 1),
-    searchesMax: body.web_search_options == null ? 0n : 1n,
-    hasAudio: attachments.audioBytes > 0 || (body.modalities?.includes("audio") ?? false),
+    searchesMax: body.web_search_options == null && !ALWAYS_SEARCHES.test(body.model) ? 0n : 1n,
+    hasAudio: attachments.hasAudio || (body.modalities?.includes("audio") ?? false),
   };
 }
 
@@ -69,10 +81,13 @@ function boundPrompt(
 }
 
 function countAttachments(body: ChatBody): Attachments {
-  const total: Attachments = { images: 0, audioBytes: 0, documents: 0, inlineBytes: 0 };
+  const total = { images: 0, hasAudio: false, audioBytes: 0, documents: 0, inlineBytes: 0 };
   for (const { content, audio } of body.messages) {
-    // Earlier audio answers are sent by id and read again; how long they were is not in the body.
-    total.documents += audio == null ? 0 : 1;
+    if (audio != null) {
+      // Earlier audio answers are sent by id and read again; how long they were is not in the body.
+      total.documents++;
+      total.hasAudio = true;
+    }
     if (Array.isArray(content)) {
       for (const part of content) {
         countPart(part, total);
@@ -89,9 +104,11 @@ function countPart(part: ContentPart, total: Attachments): void {
     total.inlineBytes += url.startsWith("data:") ? url.length : 0;
   } else if (part.type === "input_audio") {
     const data = textAt(part["input_audio"], "data");
+    total.hasAudio = true;
     total.audioBytes += data.length;
     total.inlineBytes += data.length;
-  } else if (part.type === "file") {
+  } else if (part.type !== "text" && part.type !== "refusal") {
+    // A file, or a kind of part that a server has and we do not know: a video by its URL, say.
     total.documents++;
   }
 }

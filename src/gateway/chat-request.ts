@@ -47,7 +47,12 @@ export function parseChatRequest(text: string): ChatRequest {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new PublicError("invalid_request", "The request body must be a JSON object.");
   }
-  refuseDuplicates(text);
+  refuseDuplicates(text, "");
+  // Spendra writes into this one, and must not write into the copy that the provider ignores.
+  const options = membersOf(text).find(({ name }) => name === "stream_options");
+  if (options !== undefined && text[options.valueStart] === "{") {
+    refuseDuplicates(text.slice(options.valueStart, options.valueEnd), "stream_options.");
+  }
   const parsed = chatSchema.safeParse(value);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
@@ -74,11 +79,11 @@ function parseJson(text: string): unknown {
 }
 
 /** Of two `max_tokens` the provider might take the other one than we do, and break the bound. */
-function refuseDuplicates(text: string): void {
+function refuseDuplicates(text: string, path: string): void {
   const seen = new Set<string>();
   for (const { name } of membersOf(text)) {
     if (seen.has(name)) {
-      const param = name.slice(0, 100);
+      const param = path + name.slice(0, 100);
       throw new PublicError("invalid_request", `${param}: is given twice`, { param });
     }
     seen.add(name);

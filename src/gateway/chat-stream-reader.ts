@@ -8,7 +8,6 @@ import { dataOf, EventSplitter } from "./sse-events.ts";
 
 const USAGE_MARK = Buffer.from('"usage"');
 const DONE_MARK = Buffer.from("[DONE]");
-const DONE_EVENT_BYTES_MAX = 64;
 /** A chunk's text is inside about this much JSON; only the estimate goes by it. */
 const CHUNK_ENVELOPE_BYTES = 200;
 
@@ -49,9 +48,10 @@ export class ChatStreamReader {
     return { forward, end };
   }
 
-  /** What the stream left unfinished when it ended. */
+  /** What the stream left when it ended without an empty line; its usage counts all the same. */
   rest(): Buffer {
-    return this.#splitter.end();
+    const rest = this.#splitter.end();
+    return rest.length > 0 && this.#takesOut(rest) ? Buffer.alloc(0) : rest;
   }
 
   /** Looks at an event; answers whether it is the usage chunk that the caller did not ask for. */
@@ -73,7 +73,7 @@ export class ChatStreamReader {
 }
 
 function isDoneEvent(event: Buffer): boolean {
-  return event.length <= DONE_EVENT_BYTES_MAX && event.includes(DONE_MARK);
+  return event.includes(DONE_MARK) && dataOf(event)?.trim() === "[DONE]";
 }
 
 function parseChunk(event: Buffer): Record<string, unknown> | null {

@@ -10,61 +10,92 @@ const EVENT_BYTES_MAX = 16 * 1024 * 1024;
 const LF = 10;
 const CR = 13;
 
+/** Each byte is looked at once, however small the chunks are in which a large event comes. */
 export class EventSplitter {
-  #rest: Buffer = Buffer.alloc(0);
+  /** The beginning of the event that has not ended; grows by doubling. */
+  #kept: Buffer = Buffer.alloc(0);
+  #keptBytes = 0;
+  #isLineEmpty = true;
+  /** The last byte was a CR: whether an LF belongs to it is known with the next one. */
+  #isAfterCr = false;
+  /** That CR ended an empty line, and with it the event. */
+  #isEventOver = false;
 
   /** Answers the events that are complete now, in order. Joined, they are what came in. */
   push(chunk: Uint8Array): Buffer[] {
-    const bytes = this.#rest.length === 0 ? asBuffer(chunk) : Buffer.concat([this.#rest, chunk]);
+    const bytes = asBuffer(chunk);
     const events: Buffer[] = [];
     let start = 0;
-    for (let end = endOfEvent(bytes, 0); end !== -1; end = endOfEvent(bytes, start)) {
-      events.push(bytes.subarray(start, end));
+    const cut = (end: number) => {
+      events.push(this.#take(bytes.subarray(start, end)));
       start = end;
+    };
+    for (let index = 0; index < bytes.length; index++) {
+      const byte = bytes[index];
+      const isLfOfCr = this.#isAfterCr && byte === LF;
+      if (this.#isEventOver) {
+        cut(isLfOfCr ? index + 1 : index);
+      }
+      const endsEvent = this.#isLineEmpty && !isLfOfCr && (byte === LF || byte === CR);
+      this.#isAfterCr = byte === CR;
+      this.#isEventOver = endsEvent && byte === CR;
+      this.#isLineEmpty = byte === LF || byte === CR;
+      if (endsEvent && byte === LF) {
+        cut(index + 1);
+      }
     }
-    this.#rest = bytes.subarray(start);
-    if (this.#rest.length > EVENT_BYTES_MAX) {
-      events.push(this.#rest);
-      this.#rest = Buffer.alloc(0);
+    this.#keep(bytes.subarray(start));
+    if (this.#keptBytes > EVENT_BYTES_MAX) {
+      events.push(this.end());
+      this.#forget();
     }
     return events;
   }
 
   /** What is left when the stream ends: the beginning of an event that never ended. */
   end(): Buffer {
-    return this.#rest;
+    return this.#kept.subarray(0, this.#keptBytes);
+  }
+
+  /** The whole event, of which this is the last part. */
+  #take(last: Buffer): Buffer {
+    if (this.#keptBytes === 0) {
+      return last;
+    }
+    this.#keep(last);
+    const event = this.end();
+    this.#forget();
+    return event;
+  }
+
+  #keep(part: Buffer): void {
+    const bytes = this.#keptBytes + part.length;
+    if (bytes > this.#kept.length) {
+      const larger = Buffer.alloc(Math.max(bytes, this.#kept.length * 2));
+      this.#kept.copy(larger, 0, 0, this.#keptBytes);
+      this.#kept = larger;
+    }
+    part.copy(this.#kept, this.#keptBytes);
+    this.#keptBytes = bytes;
+  }
+
+  #forget(): void {
+    this.#kept = Buffer.alloc(0);
+    this.#keptBytes = 0;
   }
 }
 
 /** The data of an event: its `data` fields joined by line feeds; null when it has none. */
 export function dataOf(event: Buffer): string | null {
-  const lines = event.toString("utf8").split(/\r\n|\n|\r/);
+  // A byte order mark may precede the first event of a stream.
+  const lines = event
+    .toString("utf8")
+    .replace(/^\uFEFF/, "")
+    .split(/\r\n|\n|\r/);
   const data = lines
     .filter((line) => line.startsWith("data:"))
     .map((line) => line.slice("data:".length).replace(/^ /, ""));
   return data.length === 0 ? null : data.join("\n");
-}
-
-/** The index behind the first empty line at or after `from`, or -1. */
-function endOfEvent(bytes: Buffer, from: number): number {
-  let lineStart = from;
-  for (let index = from; index < bytes.length; index++) {
-    const byte = bytes[index];
-    if (byte !== LF && byte !== CR) {
-      continue;
-    }
-    if (byte === CR && index + 1 === bytes.length) {
-      // Whether an LF belongs to this CR is known with the next chunk.
-      return -1;
-    }
-    const next = byte === CR && bytes[index + 1] === LF ? index + 2 : index + 1;
-    if (index === lineStart) {
-      return next;
-    }
-    lineStart = next;
-    index = next - 1;
-  }
-  return -1;
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {

@@ -23,7 +23,7 @@ export function costOf(buckets: UsageBuckets, price: ModelPrice): NanoUsd {
     [buckets.inputUncachedTokens, rates.input],
     [buckets.inputCacheReadTokens, rates.cacheRead ?? rates.input],
     [buckets.inputCacheWrite5mTokens, rates.cacheWrite ?? rates.input],
-    [buckets.inputCacheWrite1hTokens, rates.cacheWrite ?? rates.input],
+    [buckets.inputCacheWrite1hTokens, rates.cacheWrite1h ?? rates.cacheWrite ?? rates.input],
     [buckets.inputAudioTokens, rates.inputAudio ?? rates.input],
     [buckets.inputImageTokens, rates.inputImage ?? rates.input],
     [buckets.outputTextTokens, rates.output],

@@ -12,21 +12,28 @@ export type TokenBounds = {
   /** Tokens of all choices together, at most. */
   readonly completionTokensMax: bigint;
   readonly searchesMax: bigint;
-  /** Audio and image rates only count where the request can cause such tokens. */
+  /** Audio rates only count where the request can cause such tokens. */
   readonly hasAudio: boolean;
 };
 
 const TOKENS_PER_RATE = 1_000_000n;
 const MILLIONTHS_PER_SEARCH_RATE = 1_000n;
 
-/** Answers null when the bound cannot be priced: searches asked of a model that lists no rate. */
+/**
+ * Answers null when the bound cannot be priced: searches or audio asked of a model that lists no
+ * rate for them. Audio costs a multiple of text, so the rate for text would not bound it.
+ */
 export function upperBoundOf(bounds: TokenBounds, price: ModelPrice): NanoUsd | null {
   const { rates } = price;
-  const inputRates = [rates.input, rates.cacheRead, rates.cacheWrite, rates.inputImage];
-  const outputRates = [rates.output];
+  const { input, cacheRead, cacheWrite, cacheWrite1h, inputImage } = rates;
+  const inputRates = [input, cacheRead, cacheWrite, cacheWrite1h, inputImage];
+  const outputRates = [rates.output, rates.outputImage];
   if (bounds.hasAudio) {
+    if (rates.inputAudio === undefined) {
+      return null;
+    }
     inputRates.push(rates.inputAudio);
-    outputRates.push(rates.outputAudio ?? rates.output);
+    outputRates.push(rates.outputAudio);
   }
   if (bounds.searchesMax > 0n && rates.searchThousand === undefined) {
     return null;

@@ -77,7 +77,7 @@ async function runWithTimeout(job: Job, parts: JobParts): Promise<RunResult> {
   const timer = setTimeout(() => {
     timeout.resolve({ status: "timeout", processedCount: null, error: null });
   }, job.timeoutMs);
-  const finished = job.run(parts).then(
+  const finished = Promise.try(() => job.run(parts)).then(
     (processedCount): RunResult => ({ status: "ok", processedCount, error: null }),
     (thrown: unknown): RunResult => ({
       status: "error",
