@@ -27,6 +27,8 @@ create table reservations (
   settled_at timestamptz,
   ended_at timestamptz,
   cost_nano_usd bigint,
+  -- When the true cost replaced the bound that the sweeper had booked.
+  corrected_at timestamptz,
   constraint reservations_pkey primary key (organization_id, id),
   constraint reservations_api_key_fkey foreign key (organization_id, api_key_id)
     references api_keys (organization_id, id),
@@ -36,6 +38,9 @@ create table reservations (
   constraint reservations_has_window check (cardinality(window_ids) > 0),
   constraint reservations_ended_unless_held check ((status = 'held') = (ended_at is null)),
   constraint reservations_settled_at check ((status = 'settled') = (settled_at is not null)),
+  constraint reservations_corrected_when_expired check (
+    corrected_at is null or status = 'expired'
+  ),
   constraint reservations_cost_when_booked check (
     (status in ('settled', 'expired')) = (cost_nano_usd is not null)
   ),
@@ -43,6 +48,7 @@ create table reservations (
 );
 
 create index reservations_held on reservations (deadline_at) where status = 'held';
+create index reservations_held_by_node on reservations (node_id) where status = 'held';
 create index reservations_newest on reservations (organization_id, reserved_at desc, id desc);
 
 create table spend_events (
@@ -58,6 +64,8 @@ create table spend_events (
   price_version text not null,
   cost_nano_usd bigint not null,
   is_overage boolean not null,
+  -- The recovered event whose place this one takes; sums leave that one out.
+  supersedes_event_id text,
   -- Disjoint buckets: no token is in two of them.
   input_uncached_tokens bigint not null default 0,
   input_cache_read_tokens bigint not null default 0,

@@ -1,5 +1,5 @@
--- The money functions behind the group-commit writer, first half: windows and closings. One batch is
--- one transaction (`write_batch`, next migration):
+-- The money functions behind the group-commit writer, first half: windows and closings. One batch
+-- is one transaction (`write_batch`, next migration):
 --   1. open the windows that are used for the first time
 --   2. lock every window of the batch, in id order, before anything is decided (measured: ordered
 --      locks 0 deadlocks in 19,200 transactions; updates in arrival order 737)
@@ -48,8 +48,11 @@ as $$
   for no key update
 $$;
 
--- Ends held reservations and books what they cost, in one statement. Answers the ones that were
--- closed here: a second closing of the same reservation finds it ended and changes nothing.
+-- Ends held reservations and books what they cost, in one statement. A second closing of the same
+-- reservation finds it ended and changes nothing, with one exception: a settlement that comes after
+-- the sweeper booked the bound (its node was away with the record on its disk) replaces the bound by
+-- the true cost. The recovery is reversed by an entry that names it, the true cost is booked as any
+-- other, and the reservation stays expired. Answers the reservations that were changed here.
 create function close_reservations(closings json, closed_at timestamptz)
 returns table (reservation_id text)
 language sql
@@ -81,25 +84,60 @@ as $$
     where r.organization_id = c.organization_id
       and r.id = c.reservation_id
       and r.status = 'held'
-    returning
+    returning r.*
+  ),
+  corrected as (
+    update reservations r
+    set
+      cost_nano_usd = c.cost_nano_usd,
+      corrected_at = closed_at
+    from closing c
+    join spend_events s
+      on s.organization_id = c.organization_id
+      and s.reservation_id = c.reservation_id
+      and s.usage_source = 'recovered'
+    where r.organization_id = c.organization_id
+      and r.id = c.reservation_id
+      and r.status = 'expired'
+      and r.corrected_at is null
+      and c.status = 'settled'
+    returning r.*, s.id as recovered_event_id, s.cost_nano_usd as recovered_nano_usd
+  ),
+  changed as (
+    select
+      organization_id, id, request_id, api_key_id, actor_id, team_id, project_id, provider, model,
+      amount_nano_usd, window_ids, status,
+      amount_nano_usd as freed_nano_usd, 0::bigint as recovered_nano_usd,
+      null::text as recovered_event_id
+    from ended
+    union all
+    select
+      organization_id, id, request_id, api_key_id, actor_id, team_id, project_id, provider, model,
+      amount_nano_usd, window_ids, status,
+      0, recovered_nano_usd,
+      recovered_event_id
+    from corrected
+  ),
+  booked as (
+    select
       r.organization_id, r.id, r.request_id, r.api_key_id, r.actor_id, r.team_id, r.project_id,
-      r.provider, r.model, r.amount_nano_usd, r.window_ids, r.status,
-      c.occurred_at, c.spend_event_id, c.ledger_entry_id, c.debit_account_id, c.credit_account_id,
-      c.usage_source, c.price_version, c.cost_nano_usd,
+      r.provider, r.model, r.amount_nano_usd, r.recovered_event_id,
+      c.status, c.occurred_at, c.spend_event_id, c.ledger_entry_id, c.debit_account_id,
+      c.credit_account_id, c.usage_source, c.price_version, c.cost_nano_usd,
       c.input_uncached_tokens, c.input_cache_read_tokens,
       c.input_cache_write_5m_tokens, c.input_cache_write_1h_tokens,
       c.input_audio_tokens, c.input_image_tokens,
       c.output_text_tokens, c.output_reasoning_tokens,
       c.output_audio_tokens, c.output_image_tokens,
       c.tool_calls, c.searches, c.provider_usage
-  ),
-  booked as (
-    select * from ended where status <> 'released'
+    from changed r
+    join closing c on c.organization_id = r.organization_id and c.reservation_id = r.id
+    where c.status <> 'released'
   ),
   new_spend_events as (
     insert into spend_events (
       organization_id, id, occurred_at, reservation_id, request_id, api_key_id, provider, model,
-      usage_source, price_version, cost_nano_usd, is_overage,
+      usage_source, price_version, cost_nano_usd, is_overage, supersedes_event_id,
       input_uncached_tokens, input_cache_read_tokens,
       input_cache_write_5m_tokens, input_cache_write_1h_tokens,
       input_audio_tokens, input_image_tokens,
@@ -109,6 +147,7 @@ as $$
     select
       organization_id, spend_event_id, occurred_at, id, request_id, api_key_id, provider, model,
       usage_source, price_version, cost_nano_usd, cost_nano_usd > amount_nano_usd,
+      recovered_event_id,
       input_uncached_tokens, input_cache_read_tokens,
       input_cache_write_5m_tokens, input_cache_write_1h_tokens,
       input_audio_tokens, input_image_tokens,
@@ -130,24 +169,56 @@ as $$
     from booked
     where cost_nano_usd > 0
   ),
+  reversals as (
+    insert into ledger_entries (
+      organization_id, id, occurred_at, kind, debit_account_id, credit_account_id,
+      amount_nano_usd, request_id, reservation_id, spend_event_id, api_key_id, actor_id,
+      reverses_entry_id
+    )
+    select
+      e.organization_id, e.id || '_reversal', closed_at, 'reversal',
+      e.credit_account_id, e.debit_account_id,
+      e.amount_nano_usd, e.request_id, e.reservation_id, e.spend_event_id, e.api_key_id,
+      e.actor_id, e.id
+    from corrected r
+    join ledger_entries e
+      on e.organization_id = r.organization_id
+      and e.reservation_id = r.id
+      and e.kind = 'recovery'
+  ),
+  usage_changes as (
+    select
+      organization_id, (occurred_at at time zone 'UTC')::date as usage_on, team_id, project_id,
+      api_key_id, provider, model, usage_source, 1 as calls,
+      input_uncached_tokens + input_cache_read_tokens + input_cache_write_5m_tokens
+        + input_cache_write_1h_tokens + input_audio_tokens + input_image_tokens as input_tokens,
+      output_text_tokens + output_reasoning_tokens + output_audio_tokens + output_image_tokens
+        as output_tokens,
+      cost_nano_usd
+    from booked
+    union all
+    -- A recovered event has its tokens in these two buckets only.
+    select
+      s.organization_id, (s.occurred_at at time zone 'UTC')::date, r.team_id, r.project_id,
+      s.api_key_id, s.provider, s.model, s.usage_source, -1,
+      -s.input_uncached_tokens, -s.output_text_tokens, -s.cost_nano_usd
+    from corrected r
+    join spend_events s
+      on s.organization_id = r.organization_id
+      and s.reservation_id = r.id
+      and s.id = r.recovered_event_id
+  ),
   new_usage_daily as (
     insert into usage_daily as d (
       organization_id, usage_on, team_id, project_id, api_key_id, provider, model, usage_source,
       calls, input_tokens, output_tokens, cost_nano_usd
     )
     select
-      organization_id, (occurred_at at time zone 'UTC')::date, coalesce(team_id, ''),
-      coalesce(project_id, ''), api_key_id, provider, model, usage_source,
-      count(*),
-      sum(
-        input_uncached_tokens + input_cache_read_tokens + input_cache_write_5m_tokens
-        + input_cache_write_1h_tokens + input_audio_tokens + input_image_tokens
-      )::bigint,
-      sum(
-        output_text_tokens + output_reasoning_tokens + output_audio_tokens + output_image_tokens
-      )::bigint,
+      organization_id, usage_on, coalesce(team_id, ''), coalesce(project_id, ''), api_key_id,
+      provider, model, usage_source,
+      sum(calls)::bigint, sum(input_tokens)::bigint, sum(output_tokens)::bigint,
       sum(cost_nano_usd)::bigint
-    from booked
+    from usage_changes
     group by 1, 2, 3, 4, 5, 6, 7, 8
     -- One order over all nodes, as for the windows.
     order by 1, 2, 3, 4, 5, 6, 7, 8
@@ -161,7 +232,11 @@ as $$
   new_outbox as (
     insert into outbox (organization_id, topic, payload, created_at)
     select
-      organization_id, 'reservation.' || status,
+      organization_id,
+      case
+        when recovered_event_id is null then 'reservation.' || status
+        else 'reservation.corrected'
+      end,
       jsonb_build_object(
         'reservationId', id,
         'requestId', request_id,
@@ -174,12 +249,13 @@ as $$
   ),
   freed as (
     select
-      e.organization_id, w.window_id,
-      sum(e.amount_nano_usd)::bigint as held_nano_usd,
-      coalesce(sum(e.cost_nano_usd), 0)::bigint as settled_nano_usd
-    from ended e
-    cross join lateral unnest(e.window_ids) as w(window_id)
-    group by e.organization_id, w.window_id
+      r.organization_id, w.window_id,
+      sum(r.freed_nano_usd)::bigint as held_nano_usd,
+      sum(coalesce(c.cost_nano_usd, 0) - r.recovered_nano_usd)::bigint as settled_nano_usd
+    from changed r
+    join closing c on c.organization_id = r.organization_id and c.reservation_id = r.id
+    cross join lateral unnest(r.window_ids) as w(window_id)
+    group by r.organization_id, w.window_id
   ),
   changed_windows as (
     update budget_windows b
@@ -189,5 +265,5 @@ as $$
     from freed f
     where b.organization_id = f.organization_id and b.id = f.window_id
   )
-  select id from ended
+  select id from changed
 $$;

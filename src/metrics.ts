@@ -97,6 +97,21 @@ function moneyMetrics(registers: Registry[]) {
       help: "Settlements above their reservation.",
       registers,
     }),
+    spoolRecords: new Gauge({
+      name: "spendra_spool_records",
+      help: "Settlements that are on this machine's disk and not in the database yet.",
+      registers,
+    }),
+    spoolBytes: new Gauge({
+      name: "spendra_spool_bytes",
+      help: "Size of the local spool.",
+      registers,
+    }),
+    deadLetters: new Gauge({
+      name: "spendra_dead_letters",
+      help: "Settlements that the database refuses for good; an operator decides.",
+      registers,
+    }),
     writerBatchSeconds: new Histogram({
       name: "spendra_writer_batch_seconds",
       help: "One batch of the writer, commit included.",

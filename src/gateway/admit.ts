@@ -10,13 +10,13 @@ import type { Authority } from "../keys/authority.ts";
 import { requireGranted } from "../keys/model-grant.ts";
 import { upperBoundOf } from "../pricing/upper-bound.ts";
 import type { Provider } from "../providers/provider.ts";
+import { HOLD_MS } from "../reservations/open-reservations.ts";
 import { type HeldReservation, reserve, STALE } from "../reservations/reserve.ts";
 import type { Secret } from "../secret.ts";
 import { boundChat, type ChatBounds } from "./chat-bounds.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import type { GatewayParts } from "./gateway-parts.ts";
 import type { PaidCall } from "./paid-call.ts";
-import { HOLD_MS } from "./time-limits.ts";
 
 /** Where the call goes and with whose credential. */
 export type Connection = {

@@ -1,6 +1,6 @@
 /**
- * A batch of the writer as the JSON that `write_batch` unpacks (migrations 0011 and 0012): names are the
- * function's column names, amounts are text so that no number is rounded on the way.
+ * A batch of the writer as the JSON that `write_batch` unpacks (migrations 0011 and 0012): names are
+ * the function's column names, amounts are text so that no number is rounded on the way.
  */
 import { providerAccountId, spendAccountId } from "../ledger/account.ts";
 import type { Closing, NewReservation, RequestRecord } from "./reservation.ts";
@@ -20,10 +20,18 @@ type WindowJson = {
   window_end?: string | null;
 };
 
+/** A closing in the form in which it is sent, and kept on disk when it cannot be sent. */
+export type ClosingJson = {
+  readonly organizationId: string;
+  readonly reservationId: string;
+  readonly windowIds: readonly string[];
+  readonly row: object;
+};
+
 export function toBatchJson(
-  closings: readonly Closing[],
+  closings: readonly ClosingJson[],
   reservations: readonly NewReservation[],
-  requests: readonly RequestRecord[],
+  requestRows: readonly object[],
 ): BatchJson {
   const windows = new WindowList();
   for (const closing of closings) {
@@ -34,9 +42,9 @@ export function toBatchJson(
   const reservationRows = reservations.map((reservation) => toReservationRow(reservation, windows));
   return {
     windows: toJson(windows.rows),
-    closings: toJson(closings.map(toClosingRow)),
+    closings: toJson(closings.map(({ row }) => row)),
     reservations: toJson(reservationRows),
-    requests: toJson(requests.map(toRequestRow)),
+    requests: toJson(requestRows),
   };
 }
 
@@ -93,6 +101,11 @@ function toReservationRow(reservation: NewReservation, windows: WindowList): obj
   };
 }
 
+export function toClosingJson(closing: Closing): ClosingJson {
+  const { organizationId, reservationId, windowIds } = closing;
+  return { organizationId, reservationId, windowIds, row: toClosingRow(closing) };
+}
+
 function toClosingRow(closing: Closing): object {
   const common = {
     organization_id: closing.organizationId,
@@ -130,7 +143,7 @@ function toClosingRow(closing: Closing): object {
   };
 }
 
-function toRequestRow(request: RequestRecord): object {
+export function toRequestRow(request: RequestRecord): object {
   return {
     organization_id: request.organizationId,
     id: request.requestId,

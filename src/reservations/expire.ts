@@ -7,7 +7,7 @@ import type { Clock } from "../clock.ts";
 import type { Queryable } from "../database/client.ts";
 import { newId } from "../id.ts";
 import { emptyBuckets } from "../usage/buckets.ts";
-import { type HeldRow, reservationsPastDeadline } from "./queries.ts";
+import { type HeldRow, reservationsHeldByNode, reservationsPastDeadline } from "./queries.ts";
 import type { Closing, RequestRecord } from "./reservation.ts";
 import type { Writer } from "./writer.ts";
 
@@ -16,7 +16,33 @@ const EXPIRED_MAX = 1_000;
 
 /** Answers how many reservations were ended here. Safe on any number of nodes at once. */
 export async function expireDue(sql: Queryable, writer: Writer, clock: Clock): Promise<number> {
-  const due = await reservationsPastDeadline(sql, clock.now(), EXPIRED_MAX);
+  return await expireAll(
+    await reservationsPastDeadline(sql, clock.now(), EXPIRED_MAX),
+    writer,
+    clock,
+  );
+}
+
+/**
+ * Ends what this node held before `startedAt`: its calls died with the process, and there is no
+ * reason to wait for their deadlines. Answers how many there were.
+ */
+export async function expireOrphans(
+  sql: Queryable,
+  writer: Writer,
+  clock: Clock,
+  node: { id: string; startedAt: Date },
+): Promise<number> {
+  let ended = 0;
+  let orphans: readonly HeldRow[];
+  do {
+    orphans = await reservationsHeldByNode(sql, node.id, node.startedAt, EXPIRED_MAX);
+    ended += await expireAll(orphans, writer, clock);
+  } while (orphans.length === EXPIRED_MAX);
+  return ended;
+}
+
+async function expireAll(due: readonly HeldRow[], writer: Writer, clock: Clock): Promise<number> {
   const ended = await Promise.all(
     due.map((row) => writer.close(toClosing(row, clock.now()), toRequestRecord(row, clock.now()))),
   );

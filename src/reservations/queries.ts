@@ -47,6 +47,39 @@ export async function batchWrite(
   `;
 }
 
+/** Moves the deadline of held reservations. */
+export async function reservationExtend(
+  sql: Queryable,
+  organizationIds: readonly string[],
+  reservationIds: readonly string[],
+  deadlineAt: Date,
+): Promise<void> {
+  await sql`
+    -- name: reservations.extend
+    update reservations r
+    set deadline_at = ${deadlineAt}
+    from unnest(${organizationIds}::text[], ${reservationIds}::text[]) as i(organization_id, id)
+    where r.organization_id = i.organization_id and r.id = i.id and r.status = 'held'
+  `;
+}
+
+/** What a node held before it started anew: nobody else will end it. */
+export async function reservationsHeldByNode(
+  sql: Queryable,
+  nodeId: string,
+  before: Date,
+  rowsMax: number,
+): Promise<readonly HeldRow[]> {
+  return await sql<HeldRow[]>`
+    -- name: reservations.held_by_node
+    select ${heldColumns(sql)}
+    from reservations
+    where status = 'held' and node_id = ${nodeId} and reserved_at < ${before}
+    order by deadline_at
+    limit ${rowsMax}
+  `;
+}
+
 /** Held reservations whose deadline has passed, oldest first. */
 export async function reservationsPastDeadline(
   sql: Queryable,
@@ -55,15 +88,20 @@ export async function reservationsPastDeadline(
 ): Promise<readonly HeldRow[]> {
   return await sql<HeldRow[]>`
     -- name: reservations.past_deadline
-    select
-      organization_id as "organizationId", id, request_id as "requestId",
-      api_key_id as "apiKeyId", actor_id as "actorId", provider, model, route,
-      amount_nano_usd as "amountNanoUsd", window_ids as "windowIds",
-      prompt_tokens_max as "promptTokensMax", completion_tokens_max as "completionTokensMax",
-      price_version as "priceVersion", reserved_at as "reservedAt"
+    select ${heldColumns(sql)}
     from reservations
     where status = 'held' and deadline_at < ${at}
     order by deadline_at
     limit ${rowsMax}
+  `;
+}
+
+function heldColumns(sql: Queryable) {
+  return sql`
+    organization_id as "organizationId", id, request_id as "requestId",
+    api_key_id as "apiKeyId", actor_id as "actorId", provider, model, route,
+    amount_nano_usd as "amountNanoUsd", window_ids as "windowIds",
+    prompt_tokens_max as "promptTokensMax", completion_tokens_max as "completionTokensMax",
+    price_version as "priceVersion", reserved_at as "reservedAt"
   `;
 }

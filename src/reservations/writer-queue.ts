@@ -5,20 +5,15 @@
 import { assert } from "../assert.ts";
 import type { Clock } from "../clock.ts";
 import { PublicError } from "../errors.ts";
+import { type ClosingJson, toClosingJson, toRequestRow } from "./batch-json.ts";
 import type { BatchRow } from "./queries.ts";
-import type {
-  Closing,
-  NewReservation,
-  RequestRecord,
-  ReserveOutcome,
-  WindowState,
-} from "./reservation.ts";
+import type { NewReservation, RequestRecord, ReserveOutcome, WindowState } from "./reservation.ts";
 
 type Waiting<Value> = { resolve: (value: Value) => void; reject: (error: unknown) => void };
 
 export type WaitingClosing = Waiting<boolean> & {
-  closing: Closing;
-  request: RequestRecord | null;
+  closing: ClosingJson;
+  requestRow: object | null;
 };
 
 export type WaitingReservation = Waiting<ReserveOutcome> & {
@@ -27,14 +22,14 @@ export type WaitingReservation = Waiting<ReserveOutcome> & {
   hasGivenUp: boolean;
 };
 
-type WaitingRequest = Waiting<void> & { request: RequestRecord };
+type WaitingRequest = Waiting<void> & { requestRow: object };
 
 export type WriterBatch = {
   closings: readonly WaitingClosing[];
   reservations: readonly WaitingReservation[];
   records: readonly WaitingRequest[];
-  /** Every request record of the batch: those of the closings and those that stand alone. */
-  requests: readonly RequestRecord[];
+  /** Every request row of the batch: those of the closings and those that stand alone. */
+  requestRows: readonly object[];
   size: number;
 };
 
@@ -82,10 +77,8 @@ export class WriterQueue {
   }
 
   /** Closings are never refused: the money is spent already. */
-  addClosing(closing: Closing, request: RequestRecord | null): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      this.#closings.push({ closing, request, resolve, reject });
-    });
+  addClosing(waiting: WaitingClosing): void {
+    this.#closings.push(waiting);
   }
 
   addRequest(request: RequestRecord): Promise<void> {
@@ -94,7 +87,7 @@ export class WriterQueue {
         reject(unavailable("Too many requests wait to be recorded."));
         return;
       }
-      this.#records.push({ request, resolve, reject });
+      this.#records.push({ requestRow: toRequestRow(request), resolve, reject });
     });
   }
 
@@ -116,19 +109,15 @@ export class WriterQueue {
   /** Lets go of reservations that nobody waits for any more. */
   releaseLater(abandoned: readonly NewReservation[]): void {
     for (const reservation of abandoned) {
-      this.#closings.push({
-        closing: {
-          organizationId: reservation.organizationId,
-          reservationId: reservation.id,
-          provider: reservation.provider,
-          windowIds: reservation.windows.map(({ id }) => id),
-          occurredAt: this.#clock.now(),
-          status: "released",
-        },
-        request: null,
-        resolve: () => {},
-        reject: () => {},
+      const closing = toClosingJson({
+        organizationId: reservation.organizationId,
+        reservationId: reservation.id,
+        provider: reservation.provider,
+        windowIds: reservation.windows.map(({ id }) => id),
+        occurredAt: this.#clock.now(),
+        status: "released",
       });
+      this.#closings.push({ closing, requestRow: null, resolve: () => {}, reject: () => {} });
     }
   }
 }
@@ -186,9 +175,9 @@ function toBatch(
     closings,
     reservations,
     records,
-    requests: [
-      ...closings.flatMap(({ request }) => (request === null ? [] : [request])),
-      ...records.map(({ request }) => request),
+    requestRows: [
+      ...closings.flatMap(({ requestRow }) => (requestRow === null ? [] : [requestRow])),
+      ...records.map(({ requestRow }) => requestRow),
     ],
     size: closings.length + reservations.length + records.length,
   };

@@ -4,17 +4,22 @@
  * low load a batch has one item and takes one commit.
  *
  * Promises kept here: closings go before reservations, because they free room; a reservation is
- * answered within RESERVE_WAIT_MAX_MS whatever the database does, and if it was granted after we
- * had given up, it is released again; a closing is repeated until it is durable.
+ * answered within a second whatever the database does, and if it was granted after we had given up,
+ * it is released again; a closing is repeated until it is in the database, and meanwhile kept on
+ * disk (durable-close.ts).
  */
 import { type Clock, sleep } from "../clock.ts";
-import type { Sql } from "../database/client.ts";
+import type { Queryable, Sql } from "../database/client.ts";
 import { isTransient } from "../database/sqlstate.ts";
+import { PublicError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { toBatchJson } from "./batch-json.ts";
-import { batchWrite } from "./queries.ts";
+import { toBatchJson, toClosingJson, toRequestRow } from "./batch-json.ts";
+import { closeDurably, replayKept } from "./durable-close.ts";
+import { OpenReservations } from "./open-reservations.ts";
+import { type BatchRow, batchWrite } from "./queries.ts";
 import type { Closing, NewReservation, RequestRecord, ReserveOutcome } from "./reservation.ts";
+import type { Spool, SpoolRecord } from "./spool.ts";
 import {
   rejectAll,
   resolveAll,
@@ -25,10 +30,14 @@ import {
 
 const BACKOFF_FIRST_MS = 25;
 const BACKOFF_MAX_MS = 1_000;
+/** Above the server's own limit: only a server that does not answer at all gets here. */
+const BATCH_TIMEOUT_MS = 7_000;
+const RETRY_AFTER_SECONDS = 5;
 
 type WriterParts = {
-  /** A pool of one connection: a second writer on the same rows buys nothing. */
-  readonly sql: Sql;
+  /** Opens a pool of one connection: a second writer on the same rows buys nothing. */
+  readonly openSql: () => Sql;
+  readonly spool: Spool;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -37,28 +46,55 @@ type WriterParts = {
 export class Writer {
   readonly #parts: WriterParts;
   readonly #queue: WriterQueue;
+  readonly #open: OpenReservations;
+  #sql: Sql;
   #running: Promise<void> | null = null;
 
   constructor(parts: WriterParts) {
     this.#parts = parts;
     this.#queue = new WriterQueue(parts.clock);
+    this.#open = new OpenReservations(parts.clock);
+    this.#sql = parts.openSql();
   }
 
-  /** Rejects with `PublicError` `reservation_unavailable` when the budgets cannot be asked. */
-  reserve(reservation: NewReservation): Promise<ReserveOutcome> {
-    const outcome = this.#queue.addReservation(reservation);
+  /** Rejects with `PublicError` `reservation_unavailable` when the money could not be booked. */
+  async reserve(reservation: NewReservation): Promise<ReserveOutcome> {
+    if (!this.#parts.spool.canKeep) {
+      throw new PublicError(
+        "reservation_unavailable",
+        "The local spool is full or cannot be written: no call is taken until it can.",
+        { retryAfterSeconds: RETRY_AFTER_SECONDS },
+      );
+    }
+    const decided = this.#queue.addReservation(reservation);
     this.#start();
+    const outcome = await decided;
+    if (outcome.status === "granted") {
+      this.#open.add(reservation.organizationId, reservation.id);
+    }
     return outcome;
   }
 
   /**
-   * Resolves once durable: true when this call ended the reservation, false when it had ended
-   * before. Rejects only when the database refuses the record for good.
+   * Resolves once durable, in the database or on this machine's disk: true when this call ended the
+   * reservation, false when it had ended before. Rejects only when nothing can take the record.
    */
-  close(closing: Closing, request: RequestRecord | null): Promise<boolean> {
-    const closed = this.#queue.addClosing(closing, request);
+  async close(closing: Closing, request: RequestRecord | null): Promise<boolean> {
+    this.#open.delete(closing.reservationId);
+    const closed = closeDurably(this.#queue, this.#parts.spool, {
+      version: 1,
+      closing: toClosingJson(closing),
+      request: request === null ? null : toRequestRow(request),
+    });
     this.#start();
-    return closed;
+    return await closed;
+  }
+
+  /** Books what an earlier process left in the spool. Resolves when nothing of it is left. */
+  async replay(left: readonly SpoolRecord[]): Promise<void> {
+    const replayed = left.map((record) => replayKept(this.#queue, this.#parts.spool, record));
+    this.#start();
+    await Promise.all(replayed);
   }
 
   /** Puts a request on record. Rejects when the database is out of reach. */
@@ -68,9 +104,19 @@ export class Writer {
     return recorded;
   }
 
+  /** Tells the sweeper that the running calls are alive, and looks after the disk. */
+  async beat(sql: Queryable): Promise<void> {
+    await Promise.all([this.#open.extend(sql), this.#parts.spool.probe()]);
+  }
+
   /** Resolves when everything that was asked so far is written. */
   async drain(): Promise<void> {
     await this.#running;
+  }
+
+  /** Closes the connection; what is not written yet is in the spool. */
+  async end(timeoutSeconds: number): Promise<void> {
+    await this.#sql.end({ timeout: timeoutSeconds });
   }
 
   #start(): void {
@@ -94,21 +140,44 @@ export class Writer {
 
   /** Answers false when the database was out of reach. */
   async #write(batch: WriterBatch): Promise<boolean> {
-    const { sql, clock, metrics } = this.#parts;
+    const { clock, metrics } = this.#parts;
     const startedMs = clock.monotonicMs();
     try {
-      const json = toBatchJson(
-        batch.closings.map(({ closing }) => closing),
-        batch.reservations.map(({ reservation }) => reservation),
-        batch.requests,
-      );
-      const rows = await batchWrite(sql, json, clock.now());
+      const rows = await this.#send(batch);
       metrics.writerBatchSeconds.observe((clock.monotonicMs() - startedMs) / 1000);
       metrics.writerBatchItems.observe(batch.size);
       this.#queue.releaseLater(resolveAll(batch, rows));
       return true;
     } catch (error) {
       return await this.#recover(batch, error);
+    }
+  }
+
+  /** A server that has vanished without a word is given up, and the connection with it. */
+  async #send(batch: WriterBatch): Promise<readonly BatchRow[]> {
+    const json = toBatchJson(
+      batch.closings.map(({ closing }) => closing),
+      batch.reservations.map(({ reservation }) => reservation),
+      batch.requestRows,
+    );
+    const silence = Promise.withResolvers<never>();
+    const timer = setTimeout(() => silence.reject(new SilentDatabaseError()), BATCH_TIMEOUT_MS);
+    try {
+      return await Promise.race([
+        batchWrite(this.#sql, json, this.#parts.clock.now()),
+        silence.promise,
+      ]);
+    } catch (error) {
+      if (error instanceof SilentDatabaseError) {
+        const silent = this.#sql;
+        this.#sql = this.#parts.openSql();
+        silent.end({ timeout: 0 }).catch(() => {
+          // It is given up either way.
+        });
+      }
+      throw error;
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -126,6 +195,7 @@ export class Writer {
       log.error("writer.record_refused", { error });
       metrics.settlementFailures.inc(batch.closings.length);
       for (const { reject } of batch.closings) {
+        // Puts the record aside for an operator.
         reject(error);
       }
       rejectAll(batch, error);
@@ -136,5 +206,15 @@ export class Writer {
       await this.#write(single);
     }
     return true;
+  }
+}
+
+/** Counts as a lost connection: the same batch is sent again on a new one. */
+class SilentDatabaseError extends Error {
+  override readonly name = "SilentDatabaseError";
+  readonly code = "ETIMEDOUT";
+
+  constructor() {
+    super(`the database has not answered for ${BATCH_TIMEOUT_MS} ms`);
   }
 }
