@@ -1,31 +1,34 @@
 /**
  * The only place that wires: configuration in, a running node out. What is started here is stopped
- * here, in the opposite order.
+ * here, in the opposite order, also when starting fails half-way.
  */
 import { openBuiltInPriceBook } from "./catalog/built-in.ts";
-import { type Clock, sleep, systemClock } from "./clock.ts";
+import { type Clock, sleep, systemClock, waitAtMost } from "./clock.ts";
 import { build, type Config } from "./config.ts";
-import { type DashboardAsset, loadDashboardAssets } from "./dashboard/assets.ts";
+import { loadDashboardAssets } from "./dashboard/assets.ts";
 import { connect, type Sql } from "./database/client.ts";
 import { requireCurrentSchema } from "./database/schema-check.ts";
 import type { GatewayParts } from "./gateway/gateway-parts.ts";
 import { serveGateway } from "./gateway/routes.ts";
 import { RunningCalls } from "./gateway/running-calls.ts";
-import { newId } from "./id.ts";
 import { createAuthenticator } from "./keys/authenticate.ts";
 import { listenForChanges } from "./keys/listen-for-changes.ts";
 import { deriveKeyHmacKey } from "./keys/token.ts";
 import type { Log } from "./log.ts";
 import { docsRoutes } from "./management/docs-page.ts";
-import { createManagement, type Management } from "./management/management-api.ts";
+import { createManagement } from "./management/management-api.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { countWaiting } from "./notifications/outbox.ts";
 import { checkCanary, placeCanary } from "./operations/encryption-canary.ts";
 import { createHealth, type Health } from "./operations/health.ts";
 import { serveMetrics } from "./operations/metrics-listener.ts";
-import type { ReadinessCheck } from "./operations/readiness.ts";
+import { claimNodeIdentity } from "./operations/node-identity.ts";
+import { servePublic } from "./operations/public-listener.ts";
+import { type ReadinessCheck, requireReady } from "./operations/readiness.ts";
 import { checkStateDirectory, prepareStateDirectory } from "./operations/state-directory.ts";
 import { openAi } from "./providers/openai.ts";
+import { expireOrphans } from "./reservations/expire.ts";
+import { Spool, type SpoolRecord } from "./reservations/spool.ts";
 import { Writer } from "./reservations/writer.ts";
 import { jobs } from "./scheduler/job-table.ts";
 import { startScheduler } from "./scheduler/scheduler.ts";
@@ -39,146 +42,223 @@ export type App = {
 };
 
 const READER_CONNECTIONS_MAX = 6;
-/** A second writer on the same rows bought nothing and tripled the 99th percentile. */
-const WRITER_CONNECTIONS_MAX = 1;
 const WRITER_STATEMENT_TIMEOUT_MS = 5_000;
 const FLUSH_TIMEOUT_MS = 5_000;
 const FLUSH_POLL_MS = 10;
 const CLOSE_TIMEOUT_SECONDS = 5;
 const CHECK_TIMEOUT_MS = 250;
 const SCHEMA_CHECK_TIMEOUT_MS = 750;
-/** Above our own limit: the route refuses a large body in the caller's dialect. */
-const LISTENER_BODY_BYTES_MAX = 1024 * 1024 * 1024;
-/** The most that Bun allows; inference requests switch it off for themselves. */
-const IDLE_TIMEOUT_SECONDS = 255;
+/** Well below the deadline of a hold, so that one missed beat loses nothing. */
+const HEARTBEAT_MS = 30_000;
 
-type Databases = { readonly sql: Sql; readonly writerSql: Sql };
-type State = { isDraining: boolean };
+/** What every part is made of. `closers` run in the opposite order of their making. */
+type Base = {
+  readonly config: Config;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly metrics: Metrics;
+  readonly sql: Sql;
+  readonly closers: (() => unknown)[];
+  readonly state: { isDraining: boolean };
+};
 
-/** Starts a node. Rejects when database, schema, key or addresses are not right. */
+type Opened = { readonly parts: GatewayParts; readonly left: readonly SpoolRecord[] };
+
+/** Starts a node. Rejects when database, schema, key, disk or addresses are not right. */
 export async function startApp(config: Config, log: Log, clock: Clock = systemClock): Promise<App> {
-  const databases = openDatabases(config);
+  const sql = openReader(config);
+  const base: Base = {
+    config,
+    log,
+    clock,
+    sql,
+    metrics: createMetrics(),
+    closers: [() => sql.end({ timeout: CLOSE_TIMEOUT_SECONDS })],
+    state: { isDraining: false },
+  };
   try {
-    return await startNode(config, databases, log, clock);
+    return await startNode(base);
   } catch (error) {
-    await closeDatabases(databases);
+    await closeAll(base);
     throw error;
   }
 }
 
-async function startNode(
-  config: Config,
-  databases: Databases,
-  log: Log,
-  clock: Clock,
-): Promise<App> {
-  const { sql } = databases;
+async function startNode(base: Base): Promise<App> {
+  const { config, sql, clock, log, metrics, closers, state } = base;
+  const startedAt = clock.now();
   await prepareStateDirectory(config.stateDirectory);
   await requireCurrentSchema(sql);
-  await placeCanary(sql, config.encryptionKey, clock.now());
+  await placeCanary(sql, config.encryptionKey, startedAt);
   await checkCanary(sql, config.encryptionKey);
-  const metrics = createMetrics();
-  const state: State = { isDraining: false };
-  const parts = openGateway(config, databases, state, { log, clock, metrics });
-  const listening = await listenForChanges(sql, parts.authenticator);
-  const health = createHealth({ clock, build, checks: checksOf(config, sql, parts, state) });
+  const { parts, left } = await openGateway(base);
+  const checks = checksOf(base, parts);
+  // The smoke check: nothing is served that a load balancer would take away at once.
+  await requireReady(checks, clock);
+  const health = createHealth({ clock, build, checks });
+  closers.push(() => health.stop());
+  const { url, metricsUrl } = await listen(base, parts, health);
+  const { nodeId, running } = parts;
+  const jobParts = { sql, writer: parts.writer, clock };
+  const scheduler = startScheduler({ jobs, parts: jobParts, nodeId, log, metrics });
+  // A job may hang with the database; the next slot runs on whatever node is there.
+  closers.push(() => waitAtMost(scheduler.stop(), FLUSH_TIMEOUT_MS));
+  log.info("node.started", {
+    nodeId,
+    address: url,
+    metricsAddress: metricsUrl,
+    version: build.version,
+  });
+  recover(base, parts, left, startedAt).catch((error: unknown) => {
+    log.error("node.recovery_failed", { nodeId, error });
+  });
+  return {
+    url,
+    metricsUrl,
+    stop: async () => {
+      state.isDraining = true;
+      log.info("node.draining", { nodeId, count: running.count });
+      await waitAtMost(running.drained(), config.drainTimeoutMs);
+      await closeAll(base);
+      log.info("node.stopped", { nodeId, count: running.count });
+    },
+  };
+}
+
+async function openGateway(base: Base): Promise<Opened> {
+  const { config, sql, clock, log, metrics, closers, state } = base;
+  const identity = await claimNodeIdentity(config.stateDirectory, clock.now());
+  closers.push(() => identity.release());
+  const { spool, left } = await Spool.open(config.stateDirectory, { log, metrics });
+  closers.push(() => spool.close());
+  const writer = new Writer({ openSql: () => openWriterSql(config), spool, clock, log, metrics });
+  closers.push(async () => {
+    await waitAtMost(writer.drain(), FLUSH_TIMEOUT_MS);
+    await writer.end(CLOSE_TIMEOUT_SECONDS);
+  });
+  const hmacKey = deriveKeyHmacKey(config.encryptionKey);
+  const authenticator = createAuthenticator({ sql, clock, hmacKey });
+  const listening = await listenForChanges(sql, authenticator);
+  // The connection may be gone already; it is closed with the others.
+  closers.push(() => listening.stop().catch(() => {}));
+  const heartbeat = setInterval(() => {
+    writer.beat(sql).catch((error: unknown) => log.warn("node.heartbeat_failed", { error }));
+  }, HEARTBEAT_MS);
+  closers.push(() => clearInterval(heartbeat));
+  const providers = new Map([[openAi.id, openAi]]);
+  const parts: GatewayParts = {
+    authenticator,
+    priceBook: openBuiltInPriceBook([...providers.keys()]),
+    providers,
+    providerSecrets: config.providerSecrets,
+    writer,
+    running: new RunningCalls(metrics),
+    clock,
+    log,
+    metrics,
+    nodeId: identity.nodeId,
+    isDraining: () => state.isDraining,
+  };
+  return { parts, left };
+}
+
+/** Books what an earlier life of this node left: first its spool, then the holds without one. */
+async function recover(
+  { sql, clock, log }: Base,
+  { writer, nodeId }: GatewayParts,
+  left: readonly SpoolRecord[],
+  startedAt: Date,
+): Promise<void> {
+  await writer.replay(left);
+  const orphans = await expireOrphans(sql, writer, clock, { id: nodeId, startedAt });
+  if (left.length > 0 || orphans > 0) {
+    log.warn("node.recovered", { nodeId, count: left.length + orphans });
+  }
+}
+
+async function listen(
+  base: Base,
+  parts: GatewayParts,
+  health: Health,
+): Promise<{ url: string; metricsUrl: string }> {
+  const { config, sql, clock, log, metrics, closers } = base;
   const management = createManagement({ sql, clock, log, config });
-  const server = await servePublic(config, parts, health, management);
+  const server = servePublic({
+    listen: config.listen,
+    log,
+    health,
+    inference: (request) => serveGateway(request, parts),
+    management: (request, clientAddress) => management.handle(request, clientAddress),
+    openApiDocument: () => management.openApiDocument(),
+    pages: docsRoutes(),
+    assets: await loadDashboardAssets(),
+  });
+  closers.push(async () => {
+    await flushed(server);
+    await server.stop(true);
+  });
   const metricsServer = serveMetrics({
     listen: config.metricsListen,
     bearerToken: config.metricsBearerToken,
     registry: metrics.registry,
     refresh: () => refreshGauges(sql, metrics),
   });
-  const jobParts = { sql, writer: parts.writer, clock };
-  const scheduler = startScheduler({ jobs, parts: jobParts, nodeId: parts.nodeId, log, metrics });
-  const url = `http://${reachable(config.listen.host)}:${server.port}`;
-  log.info("node.started", { nodeId: parts.nodeId, address: url, version: build.version });
+  closers.push(() => metricsServer.stop(true));
+  return {
+    url: `http://${reachable(config.listen.host)}:${server.port}`,
+    metricsUrl: `http://${reachable(config.metricsListen.host)}:${metricsServer.port}`,
+  };
+}
 
-  async function stop(): Promise<void> {
-    state.isDraining = true;
-    log.info("node.draining", { nodeId: parts.nodeId, count: parts.running.count });
-    await scheduler.stop();
-    await Promise.race([parts.running.drained(), sleep(config.drainTimeoutMs)]);
-    await flushed(server);
-    await server.stop(true);
-    await Promise.race([parts.writer.drain(), sleep(FLUSH_TIMEOUT_MS)]);
-    await metricsServer.stop(true);
-    health.stop();
-    await listening.stop().catch(() => {
-      // The connection may be gone already; it is closed with the others.
-    });
-    await closeDatabases(databases);
-    log.info("node.stopped", { nodeId: parts.nodeId, count: parts.running.count });
+function openReader(config: Config): Sql {
+  return connect(config.databaseUrl.reveal(), {
+    connectionsMax: READER_CONNECTIONS_MAX,
+    applicationName: "spendra",
+  });
+}
+
+function openWriterSql(config: Config): Sql {
+  return connect(config.databaseUrl.reveal(), {
+    // A second writer on the same rows bought nothing and tripled the 99th percentile.
+    connectionsMax: 1,
+    applicationName: "spendra writer",
+    statementTimeoutMs: WRITER_STATEMENT_TIMEOUT_MS,
+  });
+}
+
+async function closeAll({ closers, log }: Base): Promise<void> {
+  for (const close of closers.reverse()) {
+    try {
+      await close();
+    } catch (error) {
+      log.warn("node.close_failed", { error });
+    }
   }
-
-  return { url, metricsUrl: `http://${config.metricsListen.host}:${metricsServer.port}`, stop };
-}
-
-function openDatabases(config: Config): Databases {
-  const databaseUrl = config.databaseUrl.reveal();
-  return {
-    sql: connect(databaseUrl, {
-      connectionsMax: READER_CONNECTIONS_MAX,
-      applicationName: "spendra",
-    }),
-    writerSql: connect(databaseUrl, {
-      connectionsMax: WRITER_CONNECTIONS_MAX,
-      applicationName: "spendra writer",
-      statementTimeoutMs: WRITER_STATEMENT_TIMEOUT_MS,
-    }),
-  };
-}
-
-async function closeDatabases({ sql, writerSql }: Databases): Promise<void> {
-  await Promise.all([
-    sql.end({ timeout: CLOSE_TIMEOUT_SECONDS }),
-    writerSql.end({ timeout: CLOSE_TIMEOUT_SECONDS }),
-  ]);
-}
-
-function openGateway(
-  config: Config,
-  { sql, writerSql }: Databases,
-  state: State,
-  tools: { log: Log; clock: Clock; metrics: Metrics },
-): GatewayParts {
-  const hmacKey = deriveKeyHmacKey(config.encryptionKey);
-  const providers = new Map([[openAi.id, openAi]]);
-  return {
-    ...tools,
-    authenticator: createAuthenticator({ sql, clock: tools.clock, hmacKey }),
-    priceBook: openBuiltInPriceBook([...providers.keys()]),
-    providers,
-    providerSecrets: config.providerSecrets,
-    writer: new Writer({ sql: writerSql, ...tools }),
-    running: new RunningCalls(tools.metrics),
-    nodeId: newId("node", tools.clock.now()),
-    isDraining: () => state.isDraining,
-  };
 }
 
 /** R3: each is broken by one thing only, and named in the answer. */
-function checksOf(
-  config: Config,
-  sql: Sql,
-  parts: GatewayParts,
-  state: State,
-): readonly ReadinessCheck[] {
+function checksOf({ config, sql, state }: Base, parts: GatewayParts): readonly ReadinessCheck[] {
+  const { encryptionKey, stateDirectory } = config;
+  const isReachable = async () => {
+    await sql`select 1`;
+  };
   return [
-    check("database", CHECK_TIMEOUT_MS, async () => {
-      await sql`select 1`;
-    }),
-    check("schema", SCHEMA_CHECK_TIMEOUT_MS, () => requireCurrentSchema(sql)),
-    check("encryption_key", CHECK_TIMEOUT_MS, () => checkCanary(sql, config.encryptionKey)),
+    check("database", CHECK_TIMEOUT_MS, isReachable),
+    check("schema", SCHEMA_CHECK_TIMEOUT_MS, () => requireCurrentSchema(sql), "database"),
+    check("encryption_key", CHECK_TIMEOUT_MS, () => checkCanary(sql, encryptionKey), "database"),
     check("price_book", CHECK_TIMEOUT_MS, () => requireThat(hasPrices(parts))),
-    check("state_directory", CHECK_TIMEOUT_MS, () => checkStateDirectory(config.stateDirectory)),
+    check("state_directory", CHECK_TIMEOUT_MS, () => checkStateDirectory(stateDirectory)),
     check("accepting", CHECK_TIMEOUT_MS, () => requireThat(!state.isDraining)),
   ];
 }
 
-function check(name: string, timeoutMs: number, run: () => Promise<void>): ReadinessCheck {
-  return { name, timeoutMs, run };
+function check(
+  name: string,
+  timeoutMs: number,
+  run: () => Promise<void>,
+  needs?: string,
+): ReadinessCheck {
+  return needs === undefined ? { name, timeoutMs, run } : { name, timeoutMs, run, needs };
 }
 
 function requireThat(holds: boolean): Promise<void> {
@@ -187,70 +267,6 @@ function requireThat(holds: boolean): Promise<void> {
 
 function hasPrices(parts: GatewayParts): boolean {
   return [...parts.providers.keys()].every((id) => parts.priceBook.modelsOf(id).length > 0);
-}
-
-async function servePublic(
-  config: Config,
-  parts: GatewayParts,
-  health: Health,
-  management: Management,
-): Promise<Bun.Server<undefined>> {
-  const pages = await pageRoutes();
-  return Bun.serve({
-    hostname: config.listen.host,
-    port: config.listen.port,
-    idleTimeout: IDLE_TIMEOUT_SECONDS,
-    maxRequestBodySize: LISTENER_BODY_BYTES_MAX,
-    development: false,
-    routes: {
-      "/v1/*": (request, server) => {
-        // A model may think in silence for longer than any idle timeout.
-        server.timeout(request, 0);
-        return serveGateway(request, parts);
-      },
-      "/management/*": (request, server) =>
-        management.handle(request, server.requestIP(request)?.address ?? ""),
-      "/openapi.json": { GET: async () => Response.json(await management.openApiDocument()) },
-      "/health": { GET: () => health.health() },
-      "/health/live": { GET: () => health.live() },
-      "/live": { GET: () => health.live() },
-      "/health/ready": { GET: () => health.ready() },
-      "/ready": { GET: () => health.ready() },
-    },
-    fetch: (request) => pages(request),
-    error: (error) => {
-      parts.log.error("http.unforeseen", { error });
-      return new Response("internal error\n", { status: 500 });
-    },
-  });
-}
-
-/** Swagger UI and the dashboard, by path. */
-async function pageRoutes(): Promise<(request: Request) => Response> {
-  const docs = docsRoutes();
-  const assets = await loadDashboardAssets();
-  return (request) => {
-    const { pathname } = new URL(request.url);
-    const docsPage = docs.get(pathname);
-    const asset = assets.get(pathname);
-    if (docsPage === undefined && asset === undefined) {
-      return new Response("There is nothing here. The dashboard is at /, the API at /docs.\n", {
-        status: 404,
-      });
-    }
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return new Response(null, { status: 405, headers: { allow: "GET, HEAD" } });
-    }
-    return docsPage?.() ?? assetResponse(request, asset);
-  };
-}
-
-function assetResponse(request: Request, asset: DashboardAsset | undefined): Response {
-  const etag = asset?.headers["etag"];
-  if (etag !== undefined && request.headers.get("if-none-match") === etag) {
-    return new Response(null, { status: 304, headers: asset?.headers ?? {} });
-  }
-  return new Response(asset?.body ?? null, { headers: asset?.headers ?? {} });
 }
 
 async function refreshGauges(sql: Sql, metrics: Metrics): Promise<void> {

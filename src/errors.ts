@@ -55,6 +55,8 @@ type RefusalOptions = {
   param?: string;
   details?: ErrorDetails;
   retryAfterSeconds?: number;
+  /** The methods that the route has, for `method_not_allowed`. */
+  allow?: string;
   cause?: unknown;
 };
 
@@ -70,6 +72,7 @@ export class PublicError extends Error {
   readonly param: string | null;
   readonly details: ErrorDetails | null;
   readonly retryAfterSeconds: number | null;
+  readonly allow: string | null;
 
   constructor(code: ErrorCode, message?: string, options: RefusalOptions = {}) {
     super(message ?? errorCatalogue[code].summary, { cause: options.cause });
@@ -79,6 +82,7 @@ export class PublicError extends Error {
     this.param = options.param ?? null;
     this.details = options.details ?? null;
     this.retryAfterSeconds = options.retryAfterSeconds ?? null;
+    this.allow = options.allow ?? null;
   }
 }
 

@@ -13,6 +13,9 @@ export function openAiErrorResponse(error: PublicError, requestId: string): Resp
   if (error.retryAfterSeconds !== null) {
     headers.set("retry-after", String(error.retryAfterSeconds));
   }
+  if (error.allow !== null) {
+    headers.set("allow", error.allow);
+  }
   if (error.status < 500 && error.status !== 429) {
     headers.set("x-should-retry", "false");
   }

@@ -3,6 +3,7 @@
  * node stops, and for what ends without an answer of the provider one log line, one record and one
  * body in the caller's dialect.
  */
+import { waitAtMost } from "../clock.ts";
 import { PublicError, publicErrorOf } from "../errors.ts";
 import { openAiErrorResponse } from "./error-body.ts";
 import type { GatewayParts } from "./gateway-parts.ts";
@@ -77,5 +78,5 @@ async function recordRefusal(
   const recorded = parts.writer.record(record).catch(() => {
     parts.metrics.recordsDropped.inc();
   });
-  await Promise.race([recorded, Bun.sleep(RECORD_WAIT_MAX_MS)]);
+  await waitAtMost(recorded, RECORD_WAIT_MAX_MS);
 }

@@ -31,6 +31,8 @@ function refusalOf(route: GatewayRoute | undefined): Answer {
     Promise.reject(
       route === undefined
         ? new PublicError("unknown_route", "Spendra has no such route below /v1.")
-        : new PublicError("method_not_allowed", `${route.path} takes ${route.method}.`),
+        : new PublicError("method_not_allowed", `${route.path} takes ${route.method}.`, {
+            allow: route.method,
+          }),
     );
 }

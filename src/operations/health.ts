@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { build as Build } from "../config.ts";
-import { type ReadinessCheck, readReadiness } from "./readiness.ts";
+import { createReadiness, type ReadinessCheck } from "./readiness.ts";
 
 export type Health = {
   health(): Response;
@@ -23,6 +23,7 @@ export function createHealth(options: {
   checks: readonly ReadinessCheck[];
 }): Health {
   const { clock, build, checks } = options;
+  const readReadiness = createReadiness(checks, clock);
   const startedMs = clock.monotonicMs();
   let beatMs = startedMs;
   const heartbeat = setInterval(() => {
@@ -40,7 +41,7 @@ export function createHealth(options: {
       return answer(isAlive ? 200 : 503, { status: isAlive ? "live" : "blocked" });
     },
     async ready() {
-      const report = await readReadiness(checks, clock);
+      const report = await readReadiness();
       return answer(report.status === "ready" ? 200 : 503, report);
     },
     stop() {

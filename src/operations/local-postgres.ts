@@ -9,6 +9,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { chown, open, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { waitAtMost } from "../clock.ts";
 import { type ClusterDirectory, openClusterDirectory } from "./cluster-directory.ts";
 import { LocalPostgresError } from "./local-postgres-error.ts";
 import {
@@ -236,7 +237,7 @@ async function stopServer(server: ChildProcess): Promise<void> {
     if (server.pid === undefined || hasEnded(server)) return;
     const ended = new Promise<void>((resolve) => server.once("exit", () => resolve()));
     server.kill(signal);
-    await Promise.race([ended, Bun.sleep(STOP_TIMEOUT_MS)]);
+    await waitAtMost(ended, STOP_TIMEOUT_MS);
   }
 }
 
