@@ -27,6 +27,9 @@ create table reservations (
   settled_at timestamptz,
   ended_at timestamptz,
   cost_nano_usd bigint,
+  -- SHA-256 of the caller's Idempotency-Key, and of the body that came with it.
+  idempotency_hash bytea,
+  body_hash bytea,
   -- When the true cost replaced the bound that the sweeper had booked.
   corrected_at timestamptz,
   constraint reservations_pkey primary key (organization_id, id),
@@ -44,10 +47,17 @@ create table reservations (
   constraint reservations_cost_when_booked check (
     (status in ('settled', 'expired')) = (cost_nano_usd is not null)
   ),
+  constraint reservations_idempotency_has_body check (
+    (idempotency_hash is null) = (body_hash is null)
+  ),
   constraint reservations_id_kind check (id like 'rsv\_%')
 );
 
 create index reservations_held on reservations (deadline_at) where status = 'held';
+-- One call a key; a call that bought nothing may be tried again.
+create unique index reservations_idempotency
+  on reservations (organization_id, api_key_id, idempotency_hash)
+  where idempotency_hash is not null and status <> 'released';
 create index reservations_held_by_node on reservations (node_id) where status = 'held';
 create index reservations_newest on reservations (organization_id, reserved_at desc, id desc);
 

@@ -3,8 +3,8 @@
 
 -- Decides reservations in arrival order. `window_ordinals` are positions in `windows`, from 1.
 -- Answers one row a reservation: the window that refused it, or for a granted one the window that
--- has least left after it. Outcomes: granted, no_room, stale (resolve again), key_unknown,
--- key_revoked, key_expired, key_inactive.
+-- has least left after it. Outcomes: granted, no_room, duplicate (the idempotency key is in use),
+-- stale (resolve again), key_unknown, key_revoked, key_expired, key_inactive.
 create function reserve(windows json, reservations json, decided_at timestamptz)
 returns table (
   reservation_id text, outcome text, window_id text,
@@ -22,6 +22,8 @@ declare
   rooms bigint[];
   taken bigint[];
   is_granted boolean[] := '{}';
+  -- Idempotency keys that were granted earlier in this very batch.
+  used_keys text[] := '{}';
   tightest integer;
   ordinal integer;
   r record;
@@ -40,28 +42,37 @@ begin
   for r in
     select
       i.id, i.amount_nano_usd, i.window_ordinals, i.ordinal,
+      i.api_key_id || i.idempotency_hash as used_key,
       case
         when k.id is null then 'key_unknown'
         when k.revoked_at is not null then 'key_revoked'
         when k.expires_at <= decided_at then 'key_expired'
         when not k.is_active then 'key_inactive'
+        when d.id is not null then 'duplicate'
         when k.epoch <> i.api_key_epoch or o.governance_epoch <> i.governance_epoch then 'stale'
         else 'granted'
       end as verdict
     from rows from (
       json_to_recordset(reservations) as (
         organization_id text, id text, api_key_id text, api_key_epoch bigint,
-        governance_epoch bigint, amount_nano_usd bigint, window_ordinals integer[]
+        governance_epoch bigint, amount_nano_usd bigint, window_ordinals integer[],
+        idempotency_hash text
       )
     ) with ordinality as i(
       organization_id, id, api_key_id, api_key_epoch,
-      governance_epoch, amount_nano_usd, window_ordinals, ordinal
+      governance_epoch, amount_nano_usd, window_ordinals,
+      idempotency_hash, ordinal
     )
     left join api_keys k on k.organization_id = i.organization_id and k.id = i.api_key_id
     left join organizations o on o.id = i.organization_id
+    left join reservations d
+      on d.organization_id = i.organization_id
+      and d.api_key_id = i.api_key_id
+      and d.idempotency_hash = decode(i.idempotency_hash, 'hex')
+      and d.status <> 'released'
     order by i.ordinal
   loop
-    outcome := r.verdict;
+    outcome := case when r.used_key = any(used_keys) then 'duplicate' else r.verdict end;
     tightest := null;
     if outcome = 'granted' then
       foreach ordinal in array r.window_ordinals loop
@@ -81,6 +92,9 @@ begin
         rooms[ordinal] := rooms[ordinal] - r.amount_nano_usd;
         taken[ordinal] := taken[ordinal] + r.amount_nano_usd;
       end loop;
+      if r.used_key is not null then
+        used_keys := used_keys || r.used_key;
+      end if;
     end if;
     is_granted[r.ordinal] := outcome = 'granted';
     reservation_id := r.id;
@@ -100,24 +114,27 @@ begin
   insert into reservations (
     organization_id, id, request_id, api_key_id, actor_id, team_id, project_id, provider, model,
     route, amount_nano_usd, window_ids, prompt_tokens_max, completion_tokens_max, price_version,
-    node_id, reserved_at, deadline_at
+    node_id, reserved_at, deadline_at, idempotency_hash, body_hash
   )
   select
     i.organization_id, i.id, i.request_id, i.api_key_id, i.actor_id, i.team_id, i.project_id,
     i.provider, i.model, i.route, i.amount_nano_usd, i.window_ids, i.prompt_tokens_max,
-    i.completion_tokens_max, i.price_version, i.node_id, decided_at, i.deadline_at
+    i.completion_tokens_max, i.price_version, i.node_id, decided_at, i.deadline_at,
+    decode(i.idempotency_hash, 'hex'), decode(i.body_hash, 'hex')
   from rows from (
     json_to_recordset(reservations) as (
       organization_id text, id text, request_id text, api_key_id text, actor_id text, team_id text,
       project_id text, provider text, model text, route text, amount_nano_usd bigint,
       window_ids text[], prompt_tokens_max bigint, completion_tokens_max bigint,
-      price_version text, node_id text, deadline_at timestamptz
+      price_version text, node_id text, deadline_at timestamptz,
+      idempotency_hash text, body_hash text
     )
   ) with ordinality as i(
     organization_id, id, request_id, api_key_id, actor_id, team_id,
     project_id, provider, model, route, amount_nano_usd,
     window_ids, prompt_tokens_max, completion_tokens_max,
-    price_version, node_id, deadline_at, ordinal
+    price_version, node_id, deadline_at,
+    idempotency_hash, body_hash, ordinal
   )
   where is_granted[i.ordinal];
 end

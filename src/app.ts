@@ -147,6 +147,7 @@ async function openGateway(base: Base): Promise<Opened> {
   closers.push(() => clearInterval(heartbeat));
   const providers = new Map([[openAi.id, openAi]]);
   const parts: GatewayParts = {
+    sql,
     authenticator,
     priceBook: openBuiltInPriceBook([...providers.keys()]),
     providers,

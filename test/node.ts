@@ -38,12 +38,13 @@ const root = join(import.meta.dir, "..");
 export async function foundCompany(
   sql: Sql,
   baseUrl: string,
-  caps: { organizationCapUsd?: string; teamCapUsd?: string } = {},
+  options: { organizationCapUsd?: string; teamCapUsd?: string; adminEmail?: string } = {},
 ): Promise<DemoCompany> {
+  const { adminEmail, ...caps } = options;
   return await foundDemoCompany(sql, {
     openAiBaseUrl: baseUrl,
     hmacKey: deriveKeyHmacKey(new Secret(ENCRYPTION_KEY)),
-    admin: ADMIN,
+    admin: { ...ADMIN, email: adminEmail ?? ADMIN.email },
     now: new Date(),
     ...caps,
   });

@@ -1,36 +1,32 @@
 /** The life of a reservation on a real database, event by event, as an accountant would read it. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import type { BudgetWindow } from "../src/budgets/window.ts";
 import type { DemoCompany } from "../src/cli/demo-company.ts";
-import { newId } from "../src/id.ts";
 import { expireDue } from "../src/reservations/expire.ts";
-import type { Closing, NewReservation } from "../src/reservations/reservation.ts";
+import type { NewReservation } from "../src/reservations/reservation.ts";
 import type { Writer } from "../src/reservations/writer.ts";
-import { emptyBuckets } from "../src/usage/buckets.ts";
 import { foundCompany } from "./node.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
+import {
+  HELD_NANO_USD,
+  makeReservations,
+  type ReservationMaker,
+  released,
+  settled,
+} from "./sample-reservations.ts";
 import { openTestWriter, type TestWriter } from "./test-writer.ts";
-
-const HELD = 1_000n;
 
 let database: TestDatabase;
 let company: DemoCompany;
 let opened: TestWriter;
 let writer: Writer;
-let windows: BudgetWindow[];
+let newReservation: ReservationMaker;
 
 beforeAll(async () => {
   database = await testDatabase();
   company = await foundCompany(database.sql, "http://127.0.0.1:9/v1");
   opened = await openTestWriter(database.url);
   writer = opened.writer;
-  const budgets = await database.sql<{ id: string }[]>`select id from budgets order by id`;
-  windows = budgets.map(({ id }) => ({
-    id: `win_${id.slice(4)}_test`,
-    budgetId: id,
-    start: new Date("2026-11-01T00:00:00Z"),
-    end: new Date("2026-12-01T00:00:00Z"),
-  }));
+  newReservation = await makeReservations(database.sql, company);
 });
 
 afterAll(async () => {
@@ -42,7 +38,12 @@ describe("a reservation", () => {
   test("holds in every window, and settling frees the hold and books the cost once", async () => {
     const before = await totals();
     const held = await reserve();
-    expect(await changeSince(before)).toEqual({ held: HELD, settled: 0n, entries: 0n, daily: 0n });
+    expect(await changeSince(before)).toEqual({
+      held: HELD_NANO_USD,
+      settled: 0n,
+      entries: 0n,
+      daily: 0n,
+    });
     expect(await writer.close(settled(held, 400n), null)).toBe(true);
     expect(await changeSince(before)).toEqual({
       held: 0n,
@@ -91,9 +92,9 @@ describe("a reservation", () => {
     expect(await expireDue(database.sql, writer, opened.clock)).toBe(0);
     expect(await changeSince(before)).toEqual({
       held: 0n,
-      settled: HELD,
-      entries: HELD,
-      daily: HELD,
+      settled: HELD_NANO_USD,
+      entries: HELD_NANO_USD,
+      daily: HELD_NANO_USD,
     });
     const [event] = await database.sql`
       select usage_source from spend_events where reservation_id = ${held.id}
@@ -103,7 +104,7 @@ describe("a reservation", () => {
 
   test.each([
     [400n, "less"],
-    [HELD, "the same"],
+    [HELD_NANO_USD, "the same"],
     [2_500n, "more"],
     [0n, "nothing"],
   ])("that expired is corrected to %d when its settlement comes late (%s)", async (cost) => {
@@ -158,62 +159,10 @@ describe("a reservation", () => {
   });
 });
 
-function newReservation(changes: Partial<NewReservation> = {}): NewReservation {
-  return {
-    organizationId: company.organizationId,
-    id: newId("reservation", new Date()),
-    requestId: newId("request", new Date()),
-    apiKeyId: company.apiKeyId,
-    apiKeyEpoch: 1n,
-    governanceEpoch: opened.governanceEpoch,
-    actorId: "agt_test",
-    teamId: company.teamId,
-    projectId: null,
-    provider: "openai",
-    model: "gpt-4o-mini",
-    route: "/v1/chat/completions",
-    amountNanoUsd: HELD,
-    windows,
-    promptTokensMax: 10n,
-    completionTokensMax: 20n,
-    priceVersion: "test",
-    nodeId: "nod_test",
-    deadlineAt: new Date(Date.now() + 60_000),
-    ...changes,
-  };
-}
-
 async function reserve(changes: Partial<NewReservation> = {}): Promise<NewReservation> {
   const reservation = newReservation(changes);
   expect((await writer.reserve(reservation)).status).toBe("granted");
   return reservation;
-}
-
-function settled(held: NewReservation, costNanoUsd: bigint): Closing {
-  return {
-    ...released(held),
-    status: "settled",
-    booked: {
-      spendEventId: newId("spendEvent", new Date()),
-      ledgerEntryId: newId("ledgerEntry", new Date()),
-      usageSource: "provider",
-      priceVersion: "test",
-      costNanoUsd,
-      buckets: { ...emptyBuckets, inputUncachedTokens: 3n, outputTextTokens: 4n },
-      providerUsage: { prompt_tokens: 3 },
-    },
-  };
-}
-
-function released(held: NewReservation): Closing & { status: "released" } {
-  return {
-    organizationId: held.organizationId,
-    reservationId: held.id,
-    provider: held.provider,
-    windowIds: held.windows.map(({ id }) => id),
-    occurredAt: new Date(),
-    status: "released",
-  };
 }
 
 type Totals = { held: bigint; settled: bigint; entries: bigint; daily: bigint };

@@ -19,8 +19,6 @@ export type TestWriter = {
   metrics: Metrics;
   /** Events that were logged as warnings or errors. */
   events: string[];
-  /** Of the only organization, when the writer was opened. */
-  governanceEpoch: bigint;
   close(): Promise<void>;
 };
 
@@ -44,11 +42,6 @@ export async function openTestWriter(
       statementTimeoutMs: 5_000,
     });
   const writer = new Writer({ openSql, spool, clock: systemClock, log, metrics });
-  const sql = openSql();
-  const [row] = await sql<{ epoch: bigint }[]>`
-    select governance_epoch as epoch from organizations
-  `;
-  await sql.end();
   return {
     writer,
     spool,
@@ -57,7 +50,6 @@ export async function openTestWriter(
     clock: systemClock,
     metrics,
     events,
-    governanceEpoch: row?.epoch ?? 0n,
     close: async () => {
       await writer.end(1);
       await spool.close();

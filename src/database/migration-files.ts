@@ -18,6 +18,7 @@ import jobRuns from "../../migrations/0013_job_runs.sql" with { type: "text" };
 import encryptionCanaries from "../../migrations/0014_encryption_canaries.sql" with {
   type: "text",
 };
+import ledgerSeals from "../../migrations/0015_ledger_seals.sql" with { type: "text" };
 
 export type MigrationFile = { readonly name: string; readonly sql: string };
 
@@ -36,4 +37,5 @@ export const migrationFiles: readonly MigrationFile[] = [
   { name: "0012_write_batch.sql", sql: writeBatch },
   { name: "0013_job_runs.sql", sql: jobRuns },
   { name: "0014_encryption_canaries.sql", sql: encryptionCanaries },
+  { name: "0015_ledger_seals.sql", sql: ledgerSeals },
 ];

@@ -11,11 +11,12 @@ import { requireGranted } from "../keys/model-grant.ts";
 import { upperBoundOf } from "../pricing/upper-bound.ts";
 import type { Provider } from "../providers/provider.ts";
 import { HOLD_MS } from "../reservations/open-reservations.ts";
-import { type HeldReservation, reserve, STALE } from "../reservations/reserve.ts";
+import { DUPLICATE, type HeldReservation, reserve, STALE } from "../reservations/reserve.ts";
 import type { Secret } from "../secret.ts";
 import { boundChat, type ChatBounds } from "./chat-bounds.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import type { GatewayParts } from "./gateway-parts.ts";
+import { readIdempotency, refusalOfDuplicate } from "./idempotency.ts";
 import type { PaidCall } from "./paid-call.ts";
 
 /** Where the call goes and with whose credential. */
@@ -42,6 +43,7 @@ export async function admit(
   token: string,
   parts: GatewayParts,
 ): Promise<Admission> {
+  const idempotency = readIdempotency(call.httpRequest, call.route, chat.text);
   for (let attempt = 1; attempt <= RESOLVE_ATTEMPTS_MAX; attempt++) {
     const authority = await parts.authenticator.authenticate(token);
     call.authority = authority;
@@ -60,8 +62,12 @@ export async function admit(
       price,
       bounds,
       nodeId: parts.nodeId,
+      idempotency,
       holdMs: HOLD_MS,
     });
+    if (held === DUPLICATE) {
+      throw await refusalOfDuplicate(authority, idempotency, parts);
+    }
     if (held !== STALE) {
       return { held, bounds, connection };
     }

@@ -1,6 +1,7 @@
 /** What a request needs of the rest of the program. Put together in app.ts. */
 import type { PriceBook } from "../catalog/model-price.ts";
 import type { Clock } from "../clock.ts";
+import type { Sql } from "../database/client.ts";
 import type { Authenticator } from "../keys/authenticate.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
@@ -10,6 +11,8 @@ import type { Secret } from "../secret.ts";
 import type { RunningCalls } from "./running-calls.ts";
 
 export type GatewayParts = {
+  /** For look-ups off the common way. */
+  readonly sql: Sql;
   readonly authenticator: Authenticator;
   readonly priceBook: PriceBook;
   readonly providers: ReadonlyMap<string, Provider>;

@@ -98,6 +98,8 @@ function toReservationRow(reservation: NewReservation, windows: WindowList): obj
     price_version: reservation.priceVersion,
     node_id: reservation.nodeId,
     deadline_at: reservation.deadlineAt.toISOString(),
+    idempotency_hash: reservation.idempotency?.keyHash ?? null,
+    body_hash: reservation.idempotency?.bodyHash ?? null,
   };
 }
 

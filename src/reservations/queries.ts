@@ -80,6 +80,34 @@ export async function reservationsHeldByNode(
   `;
 }
 
+export type UsedKeyRow = {
+  id: string;
+  requestId: string;
+  status: "held" | "settled" | "expired";
+  bodyHash: string;
+  costNanoUsd: bigint | null;
+  endedAt: Date | null;
+};
+
+/** The call that an idempotency key was used for; none when it bought nothing. */
+export async function reservationFindByIdempotency(
+  sql: Queryable,
+  key: { organizationId: string; apiKeyId: string; keyHash: string },
+): Promise<UsedKeyRow | null> {
+  const [row] = await sql<UsedKeyRow[]>`
+    -- name: reservations.find_by_idempotency
+    select
+      id, request_id as "requestId", status, encode(body_hash, 'hex') as "bodyHash",
+      cost_nano_usd as "costNanoUsd", ended_at as "endedAt"
+    from reservations
+    where organization_id = ${key.organizationId}
+      and api_key_id = ${key.apiKeyId}
+      and idempotency_hash = decode(${key.keyHash}, 'hex')
+      and status <> 'released'
+  `;
+  return row ?? null;
+}
+
 /** Held reservations whose deadline has passed, oldest first. */
 export async function reservationsPastDeadline(
   sql: Queryable,

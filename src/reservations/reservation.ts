@@ -30,7 +30,12 @@ export type NewReservation = {
   readonly priceVersion: string;
   readonly nodeId: string;
   readonly deadlineAt: Date;
+  /** Set when the caller sent an `Idempotency-Key`. */
+  readonly idempotency: Idempotency | null;
 };
+
+/** SHA-256 of the caller's key and of the body that came with it, in hexadecimal. */
+export type Idempotency = { readonly keyHash: string; readonly bodyHash: string };
 
 /** Numbers of one window at the moment of the decision. */
 export type WindowState = {
@@ -42,11 +47,13 @@ export type WindowState = {
 
 /**
  * `granted`: held in all windows; `tightest` is the one with least left afterwards.
- * `no_room`: held in none; `window` refused. `stale`: the key or the rules changed; resolve again.
+ * `no_room`: held in none; `window` refused. `duplicate`: a call with this idempotency key is
+ * running or was paid. `stale`: the key or the rules changed; resolve again.
  */
 export type ReserveOutcome =
   | { readonly status: "granted"; readonly tightest: WindowState }
   | { readonly status: "no_room"; readonly window: WindowState }
+  | { readonly status: "duplicate" }
   | { readonly status: "stale" }
   | { readonly status: "key_unknown" }
   | { readonly status: "key_revoked" }

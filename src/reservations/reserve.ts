@@ -12,7 +12,7 @@ import { newId } from "../id.ts";
 import type { Authority } from "../keys/authority.ts";
 import { formatUsd, type NanoUsd } from "../money.ts";
 import type { TokenBounds } from "../pricing/upper-bound.ts";
-import type { NewReservation, WindowState } from "./reservation.ts";
+import type { Idempotency, NewReservation, WindowState } from "./reservation.ts";
 import type { Writer } from "./writer.ts";
 
 /** A reservation as its holder knows it, until it is closed. */
@@ -38,19 +38,22 @@ export type ReserveRequest = {
   readonly price: ModelPrice;
   readonly bounds: TokenBounds;
   readonly nodeId: string;
+  readonly idempotency: Idempotency | null;
   /** After this long without news the sweeper takes over. */
   readonly holdMs: number;
 };
 
 /** The rules or the key changed since they were loaded: load them again and repeat. */
 export const STALE = Symbol("authority is stale");
+/** The idempotency key is in use: idempotency.ts tells the caller by what. */
+export const DUPLICATE = Symbol("idempotency key is in use");
 
-/** Throws `PublicError` with the refusal; answers `STALE` when the authority must be reloaded. */
+/** Throws `PublicError` with the refusal; answers what else keeps it from being held. */
 export async function reserve(
   writer: Writer,
   clock: Clock,
   request: ReserveRequest,
-): Promise<HeldReservation | typeof STALE> {
+): Promise<HeldReservation | typeof STALE | typeof DUPLICATE> {
   const { authority, amountNanoUsd } = request;
   requireRequestLimits(authority, amountNanoUsd);
   const now = clock.now();
@@ -80,6 +83,8 @@ export async function reserve(
       };
     case "stale":
       return STALE;
+    case "duplicate":
+      return DUPLICATE;
     case "no_room":
       throw budgetExceeded(applicable, outcome.window, amountNanoUsd);
     case "key_unknown":
@@ -119,6 +124,7 @@ function toReservation(
     priceVersion: request.price.priceVersion,
     nodeId: request.nodeId,
     deadlineAt: new Date(now.getTime() + request.holdMs),
+    idempotency: request.idempotency,
   };
 }
 

@@ -106,6 +106,11 @@ export class WriterQueue {
     this.#closings = [...batch.closings, ...this.#closings];
   }
 
+  /** To be decided again, in their old place. */
+  returnReservations(batch: WriterBatch): void {
+    this.#reservations = [...batch.reservations, ...this.#reservations];
+  }
+
   /** Lets go of reservations that nobody waits for any more. */
   releaseLater(abandoned: readonly NewReservation[]): void {
     for (const reservation of abandoned) {
@@ -190,6 +195,7 @@ function toOutcome(row: BatchRow | undefined): ReserveOutcome {
       return { status: "granted", tightest: toWindowState(row) };
     case "no_room":
       return { status: "no_room", window: toWindowState(row) };
+    case "duplicate":
     case "stale":
     case "key_unknown":
     case "key_revoked":

@@ -10,7 +10,7 @@
  */
 import { type Clock, sleep } from "../clock.ts";
 import type { Queryable, Sql } from "../database/client.ts";
-import { isTransient } from "../database/sqlstate.ts";
+import { isTransient, violatedConstraint } from "../database/sqlstate.ts";
 import { PublicError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
@@ -33,6 +33,7 @@ const BACKOFF_MAX_MS = 1_000;
 /** Above the server's own limit: only a server that does not answer at all gets here. */
 const BATCH_TIMEOUT_MS = 7_000;
 const RETRY_AFTER_SECONDS = 5;
+const IDEMPOTENCY_INDEX = "reservations_idempotency";
 
 type WriterParts = {
   /** Opens a pool of one connection: a second writer on the same rows buys nothing. */
@@ -190,6 +191,11 @@ export class Writer {
       // The commit may have happened although we did not hear of it: what is held is let go again.
       this.#queue.releaseLater(rejectAll(batch, error));
       return false;
+    }
+    if (batch.size === 1 && violatedConstraint(error) === IDEMPOTENCY_INDEX) {
+      // Another node used the key in this instant; asked again, the database knows of it.
+      this.#queue.returnReservations(batch);
+      return true;
     }
     if (batch.size === 1) {
       log.error("writer.record_refused", { error });
