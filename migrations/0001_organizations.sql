@@ -9,7 +9,7 @@ create table organizations (
   -- Grows with each change of anything that decides a request (budget, policy, team, actor, ...).
   -- A reservation names the epoch it was resolved under; another epoch means: resolve again.
   governance_epoch bigint not null default 1,
-  -- Written into a request that names no output limit when the model has none either.
+  -- Written into a request that names no output limit itself.
   completion_tokens_default integer not null default 4096,
   created_at timestamptz not null,
   archived_at timestamptz,

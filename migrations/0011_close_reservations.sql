@@ -49,10 +49,10 @@ as $$
 $$;
 
 -- Ends held reservations and books what they cost, in one statement. A second closing of the same
--- reservation finds it ended and changes nothing, with one exception: a settlement that comes after
--- the sweeper booked the bound (its node was away with the record on its disk) replaces the bound by
--- the true cost. The recovery is reversed by an entry that names it, the true cost is booked as any
--- other, and the reservation stays expired. Answers the reservations that were changed here.
+-- reservation finds it ended and changes nothing, with one exception: the truth that comes after the
+-- sweeper booked the bound (its node was away with the record on its disk) replaces the bound. The
+-- recovery is reversed by an entry that names it, what was really spent is booked as any other, and
+-- the reservation stays expired. Answers the reservations that were changed here.
 create function close_reservations(closings json, closed_at timestamptz)
 returns table (reservation_id text)
 language sql
@@ -89,7 +89,7 @@ as $$
   corrected as (
     update reservations r
     set
-      cost_nano_usd = c.cost_nano_usd,
+      cost_nano_usd = coalesce(c.cost_nano_usd, 0),
       corrected_at = closed_at
     from closing c
     join spend_events s
@@ -100,7 +100,7 @@ as $$
       and r.id = c.reservation_id
       and r.status = 'expired'
       and r.corrected_at is null
-      and c.status = 'settled'
+      and c.status in ('settled', 'released')
     returning r.*, s.id as recovered_event_id, s.cost_nano_usd as recovered_nano_usd
   ),
   changed as (

@@ -154,8 +154,15 @@ language sql as $$
     actor_id text, provider text, model text, is_streaming boolean, policy_result text,
     status integer, error_code text, reservation_id text, duration_ms integer
   )
-  -- A batch whose commit was not heard of is sent again.
-  on conflict do nothing
+  -- A batch whose commit was not heard of is sent again; and what the sweeper wrote of a request
+  -- gives way to what its own node knows.
+  on conflict on constraint gateway_requests_pkey do update
+  set
+    status = excluded.status,
+    error_code = excluded.error_code,
+    is_streaming = excluded.is_streaming,
+    duration_ms = excluded.duration_ms
+  where gateway_requests.error_code = 'abandoned'
 $$;
 
 -- One batch of the writer. An empty part is null and costs nothing.

@@ -14,6 +14,7 @@ import { RunningCalls } from "./gateway/running-calls.ts";
 import { createAuthenticator } from "./keys/authenticate.ts";
 import { listenForChanges } from "./keys/listen-for-changes.ts";
 import { deriveKeyHmacKey } from "./keys/token.ts";
+import { ledgerDriftNewest } from "./ledger/queries.ts";
 import type { Log } from "./log.ts";
 import { docsRoutes } from "./management/docs-page.ts";
 import { createManagement } from "./management/management-api.ts";
@@ -99,7 +100,7 @@ async function startNode(base: Base): Promise<App> {
   closers.push(() => health.stop());
   const { url, metricsUrl } = await listen(base, parts, health);
   const { nodeId, running } = parts;
-  const jobParts = { sql, writer: parts.writer, clock };
+  const jobParts = { sql, writer: parts.writer, clock, log };
   const scheduler = startScheduler({ jobs, parts: jobParts, nodeId, log, metrics });
   // A job may hang with the database; the next slot runs on whatever node is there.
   closers.push(() => waitAtMost(scheduler.stop(), FLUSH_TIMEOUT_MS));
@@ -273,9 +274,11 @@ function hasPrices(parts: GatewayParts): boolean {
 async function refreshGauges(sql: Sql, metrics: Metrics): Promise<void> {
   try {
     metrics.outboxWaiting.set(await countWaiting(sql));
+    metrics.ledgerDriftNanoUsd.set(await ledgerDriftNewest(sql));
   } catch {
     // Metrics are read most when the database is away; the others must still be answered.
     metrics.outboxWaiting.set(Number.NaN);
+    metrics.ledgerDriftNanoUsd.set(Number.NaN);
   }
 }
 
@@ -288,5 +291,6 @@ async function flushed(server: Bun.Server<undefined>): Promise<void> {
 }
 
 function reachable(host: string): string {
-  return host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host;
+  const isEverywhere = host === "0.0.0.0" || host === "::";
+  return isEverywhere ? "127.0.0.1" : host.includes(":") ? `[${host}]` : host;
 }

@@ -55,6 +55,15 @@ export function isId(kind: IdKind, text: string): boolean {
   return text.startsWith(`${ID_PREFIXES[kind]}_`) && ULID.test(idSuffix(text));
 }
 
+/** When the id was made, to the millisecond. */
+export function timeOfId(id: string): Date {
+  let timeMs = 0;
+  for (const character of idSuffix(id).slice(0, TIME_CHARACTERS)) {
+    timeMs = timeMs * 32 + ALPHABET.indexOf(character);
+  }
+  return new Date(timeMs);
+}
+
 const ULID = /^[0-9A-HJKMNP-TV-Z]{26}$/;
 
 function newUlid(timeMs: number): string {

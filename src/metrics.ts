@@ -71,7 +71,7 @@ function moneyMetrics(registers: Registry[]) {
   return {
     reservations: new Counter({
       name: "spendra_reservations_total",
-      help: "Reservation decisions by outcome.",
+      help: "Reservations by what was decided, and by how they ended.",
       labelNames: ["outcome"],
       registers,
     }),
@@ -138,6 +138,11 @@ function operationMetrics(registers: Registry[]) {
       name: "spendra_job_runs_total",
       help: "Scheduled job runs by outcome.",
       labelNames: ["job", "status"],
+      registers,
+    }),
+    ledgerDriftNanoUsd: new Gauge({
+      name: "spendra_ledger_drift_nano_usd",
+      help: "What counters and ledger differ by, by the newest scheduled proof; 0 is right.",
       registers,
     }),
     outboxWaiting: new Gauge({

@@ -2,12 +2,12 @@
 
 import { existsSync } from "node:fs";
 
-/** Path of the program: SPENDRA_CHROMIUM, else what is installed; undefined when there is none. */
+/** Path of the program: SPENDRA_TEST_CHROMIUM, else what is installed; undefined when there is none. */
 export function findChromium(): string | undefined {
-  const given = process.env["SPENDRA_CHROMIUM"];
+  const given = process.env["SPENDRA_TEST_CHROMIUM"];
   if (given) {
     if (existsSync(given)) return given;
-    throw new Error(`SPENDRA_CHROMIUM names ${given}, which does not exist`);
+    throw new Error(`SPENDRA_TEST_CHROMIUM names ${given}, which does not exist`);
   }
   const names = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
   const onPath = names.map((name) => Bun.which(name)).find((path) => path !== null);

@@ -59,9 +59,9 @@ describe("migrations", () => {
     await migrate(sql, { now: NOW });
     await sql`update schema_migrations set checksum = 'x' where name = ${names[2] ?? ""}`;
     const refusal = `migration ${names[2]} was edited after it was applied`;
-    await expect(planMigrations(sql)).rejects.toThrow(refusal);
-    await expect(migrate(sql, { now: NOW })).rejects.toThrow(MigrationError);
-    await expect(requireCurrentSchema(sql)).rejects.toThrow(refusal);
+    await expectRefusal(planMigrations(sql), refusal);
+    expect(await failureOf(migrate(sql, { now: NOW }))).toBeInstanceOf(MigrationError);
+    await expectRefusal(requireCurrentSchema(sql), refusal);
   });
 
   test("are refused by a database that is newer than this build", async () => {
@@ -71,21 +71,22 @@ describe("migrations", () => {
       values ('9999_from_the_future.sql', 'x', ${NOW})
     `;
     const refusal = "has migration 9999_from_the_future.sql, which this build does not know";
-    await expect(planMigrations(sql)).rejects.toThrow(refusal);
-    await expect(migrate(sql, { now: NOW })).rejects.toThrow(refusal);
-    await expect(requireCurrentSchema(sql)).rejects.toThrow(refusal);
+    await expectRefusal(planMigrations(sql), refusal);
+    await expectRefusal(migrate(sql, { now: NOW }), refusal);
+    await expectRefusal(requireCurrentSchema(sql), refusal);
   });
 
   test("are refused by a database that lacks one in the middle", async () => {
     await migrate(sql, { now: NOW });
     await sql`delete from schema_migrations where name = ${names[4] ?? ""}`;
     const refusal = `has migration ${names[5]} where this build has ${names[4]}`;
-    await expect(migrate(sql, { now: NOW })).rejects.toThrow(refusal);
+    await expectRefusal(migrate(sql, { now: NOW }), refusal);
   });
 
   test("that are pending are named, and serving is refused until they are applied", async () => {
     expect(await planMigrations(sql)).toEqual({ applied: [], pending: names });
-    await expect(requireCurrentSchema(sql)).rejects.toThrow(
+    await expectRefusal(
+      requireCurrentSchema(sql),
       `${names.length} migration(s) behind this build (next: ${names[0]}): ` +
         "run `spendra migrate` first",
     );
@@ -125,7 +126,7 @@ describe("migrations", () => {
 
   test("that fail leave nothing of themselves, and go on when the reason is gone", async () => {
     await sql`create table job_runs (in_the_way integer)`;
-    await expect(migrate(sql, { now: NOW })).rejects.toThrow('"job_runs" already exists');
+    await expectRefusal(migrate(sql, { now: NOW }), '"job_runs" already exists');
     const failed = names.findIndex((name) => name.includes("job_runs"));
     expect((await planMigrations(sql)).pending).toEqual(names.slice(failed));
     await sql`drop table job_runs`;
@@ -187,7 +188,7 @@ describe("partitions", () => {
   test("are opened once when five nodes ask together", async () => {
     const later = new Date("2026-12-01T00:00:00Z");
     const opened = await Promise.all(Array.from({ length: 5 }, () => openPartitions(sql, later)));
-    expect(opened.toSorted()).toEqual([0, 0, 0, 0, 3]);
+    expect(opened.filter((count) => count > 0)).toEqual([3]);
   });
 });
 
@@ -320,14 +321,25 @@ async function writeBook(sql: Sql): Promise<string> {
   return row.partition;
 }
 
-async function errorOf(statement: PromiseLike<unknown>): Promise<postgres.PostgresError> {
+async function failureOf(work: PromiseLike<unknown>): Promise<Error> {
   try {
-    await statement;
+    await work;
   } catch (error) {
-    if (error instanceof postgres.PostgresError) {
+    if (error instanceof Error) {
       return error;
     }
-    throw error;
   }
-  throw new Error("the statement was not refused");
+  throw new Error("nothing was refused");
+}
+
+async function expectRefusal(work: PromiseLike<unknown>, message: string): Promise<void> {
+  expect((await failureOf(work)).message).toContain(message);
+}
+
+async function errorOf(statement: PromiseLike<unknown>): Promise<postgres.PostgresError> {
+  const error = await failureOf(statement);
+  if (error instanceof postgres.PostgresError) {
+    return error;
+  }
+  throw error;
 }

@@ -124,6 +124,17 @@ describe("a reservation", () => {
     expect(kinds.map(({ kind }) => kind)).toEqual(wanted);
   });
 
+  test("that expired is freed when its release comes late", async () => {
+    const before = await totals();
+    const held = await reserve({ deadlineAt: new Date(Date.now() - 1_000) });
+    await expireDue(database.sql, writer, opened.clock);
+    expect(await writer.close(released(held), null)).toBe(true);
+    const nothing = { held: 0n, settled: 0n, entries: 0n, daily: 0n };
+    expect(await changeSince(before)).toEqual(nothing);
+    expect(await writer.close(settled(held, 400n), null)).toBe(false);
+    expect(await changeSince(before)).toEqual(nothing);
+  });
+
   test("is refused as stale when its key or its rules changed, and holds nothing then", async () => {
     const before = await totals();
     expect(await writer.reserve(newReservation({ apiKeyEpoch: 99n }))).toEqual({ status: "stale" });

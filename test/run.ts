@@ -122,6 +122,6 @@ function reportLeftOut(leftOut: string[]): void {
   if (leftOut.length === 0) return;
   const bar = "!".repeat(80);
   console.log(`\n${bar}\nBROWSER TESTS LEFT OUT: no Chromium was found on this machine.`);
-  console.log("Install it (on Debian: apt-get install chromium), or set SPENDRA_CHROMIUM.");
+  console.log("Install it (on Debian: apt-get install chromium), or set SPENDRA_TEST_CHROMIUM.");
   console.log(`${leftOut.map((file) => `  not run: ${file}`).join("\n")}\n${bar}`);
 }

@@ -1,7 +1,7 @@
 /**
  * Stands between a node and PostgreSQL and fails as networks do: `cut` is a server that is gone
  * (connections break, new ones are refused), `stall` is one that hangs (connections stay, new ones
- * are taken, nothing comes through). `restore` ends both.
+ * are taken, nothing comes through), `mute` is one whose answers get lost. `restore` ends them.
  */
 import { createServer, type Server, type Socket, connect as tcpConnect } from "node:net";
 
@@ -10,6 +10,8 @@ export type TcpProxy = {
   url: string;
   cut(): Promise<void>;
   stall(): void;
+  /** What is sent arrives, and no answer comes back. */
+  mute(): void;
   /** What was stalled comes through now, in order; what was cut has to connect again. */
   restore(): Promise<void>;
   stop(): Promise<void>;
@@ -52,6 +54,9 @@ export async function openTcpProxy(targetUrl: string): Promise<TcpProxy> {
         near.pause();
         far?.pause();
       }
+    },
+    mute: () => {
+      for (const { far } of pairs) far?.pause();
     },
     restore: async () => {
       isStalled = false;

@@ -4,6 +4,7 @@ import { openLog } from "../log.ts";
 import { readFlags } from "./arguments.ts";
 import type { Command } from "./command.ts";
 import { stopSignal } from "./stop-signal.ts";
+import { catchUnforeseen } from "./unforeseen.ts";
 
 export const serve: Command = {
   name: "serve",
@@ -24,6 +25,7 @@ All of them: docs/reference/configuration.md.`,
     readFlags(args, []);
     const config = readConfig();
     const log = openLog(config.logLevel);
+    catchUnforeseen(log);
     const stopping = stopSignal();
     const app = await startApp(config, log);
     await stopping;

@@ -15,6 +15,7 @@ import { DUPLICATE, type HeldReservation, reserve, STALE } from "../reservations
 import type { Secret } from "../secret.ts";
 import { boundChat, type ChatBounds } from "./chat-bounds.ts";
 import type { ChatRequest } from "./chat-request.ts";
+import { underCurrentRules } from "./current-rules.ts";
 import type { GatewayParts } from "./gateway-parts.ts";
 import { readIdempotency, refusalOfDuplicate } from "./idempotency.ts";
 import type { PaidCall } from "./paid-call.ts";
@@ -43,39 +44,54 @@ export async function admit(
   token: string,
   parts: GatewayParts,
 ): Promise<Admission> {
-  const idempotency = readIdempotency(call.httpRequest, call.route, chat.text);
   for (let attempt = 1; attempt <= RESOLVE_ATTEMPTS_MAX; attempt++) {
-    const authority = await parts.authenticator.authenticate(token);
-    call.authority = authority;
-    requireUsable(authority.apiKey, parts.clock.now());
-    requireGranted(authority.apiKey, authority.policies.allowlists, provider, chat.body.model);
-    const connection = connectionTo(authority, provider, parts);
-    const price = priceOf(chat, provider, parts);
-    const bounds = boundsOf(chat, authority, price);
-    const held = await reserve(parts.writer, parts.clock, {
-      authority,
-      requestId: call.requestId,
-      route: call.route,
-      provider,
-      model: chat.body.model,
-      amountNanoUsd: estimate(chat, bounds, price),
-      price,
-      bounds,
-      nodeId: parts.nodeId,
-      idempotency,
-      holdMs: HOLD_MS,
-    });
-    if (held === DUPLICATE) {
-      throw await refusalOfDuplicate(authority, idempotency, parts);
+    const admission = await underCurrentRules(parts, token, (authority) =>
+      admitUnder(authority, call, chat, provider, parts),
+    );
+    if (admission !== STALE) {
+      return admission;
     }
-    if (held !== STALE) {
-      return { held, bounds, connection };
-    }
-    parts.authenticator.forgetOrganization(authority.organizationId);
   }
   throw new PublicError("reservation_unavailable", "The rules of this key keep changing.", {
     retryAfterSeconds: 1,
   });
+}
+
+async function admitUnder(
+  authority: Authority,
+  call: PaidCall,
+  chat: ChatRequest,
+  provider: string,
+  parts: GatewayParts,
+): Promise<Admission | typeof STALE> {
+  call.authority = authority;
+  const idempotency = readIdempotency(call.httpRequest, call.route, chat.text);
+  requireUsable(authority.apiKey, parts.clock.now());
+  requireGranted(authority.apiKey, authority.policies.allowlists, provider, chat.body.model);
+  const connection = connectionTo(authority, provider, parts);
+  const price = priceOf(chat, provider, parts);
+  const bounds = boundsOf(chat, authority, price);
+  const held = await reserve(parts.writer, parts.clock, {
+    authority,
+    requestId: call.requestId,
+    route: call.route,
+    provider,
+    model: chat.body.model,
+    amountNanoUsd: estimate(chat, bounds, price),
+    price,
+    bounds,
+    nodeId: parts.nodeId,
+    idempotency,
+    holdMs: HOLD_MS,
+  });
+  if (held === DUPLICATE) {
+    throw await refusalOfDuplicate(authority, idempotency, parts);
+  }
+  if (held === STALE) {
+    parts.authenticator.forgetOrganization(authority.organizationId);
+    return STALE;
+  }
+  return { held, bounds, connection };
 }
 
 function connectionTo(authority: Authority, providerId: string, parts: GatewayParts): Connection {
@@ -127,8 +143,9 @@ function boundsOf(chat: ChatRequest, authority: Authority, price: ModelPrice): C
 function estimate(chat: ChatRequest, bounds: ChatBounds, price: ModelPrice): bigint {
   const amountNanoUsd = upperBoundOf(bounds, price);
   if (amountNanoUsd === null) {
-    throw new PublicError("model_not_priced", `Searches of ${chat.body.model} have no price.`, {
-      param: "web_search_options",
+    const what = bounds.searchesMax > 0n ? "Searches" : "Audio tokens";
+    throw new PublicError("model_not_priced", `${what} of ${chat.body.model} have no price.`, {
+      param: bounds.searchesMax > 0n ? "web_search_options" : "messages",
     });
   }
   return amountNanoUsd;

@@ -24,7 +24,7 @@ export async function answerWhole(
   if (!response.ok) {
     parts.metrics.providerErrors.inc({
       provider: call.provider ?? "other",
-      error_class: response.status >= 500 ? "status_5xx" : "status_4xx",
+      error_class: `status_${Math.floor(response.status / 100)}xx`,
     });
     await releaseCall(call, parts, response.status, null);
     call.lap("settle");

@@ -38,7 +38,11 @@ async function answerOrRefuse(
         retryAfterSeconds: RETRY_AFTER_DRAIN_SECONDS,
       });
     }
-    return await answer(call, parts);
+    const response = await answer(call, parts);
+    if (call.held === null) {
+      logFree(call, response.status, parts);
+    }
+    return response;
   } catch (thrown) {
     const refusal = publicErrorOf(thrown);
     // An admitted call that failed was ended, recorded and logged where it failed; one that
@@ -51,6 +55,14 @@ async function answerOrRefuse(
   }
 }
 
+/** A request that costs nothing, such as the list of models. */
+function logFree(call: PaidCall, status: number, parts: GatewayParts): void {
+  const labels = { route: call.route, status: String(status), policy_result: "free" };
+  parts.metrics.requests.inc(labels);
+  parts.metrics.requestSeconds.observe({ route: call.route }, call.durationMs / 1000);
+  parts.log.info("gateway.request", { ...call.logFields(), policyResult: "free", status });
+}
+
 function logRefusal(call: PaidCall, refusal: PublicError, parts: GatewayParts): void {
   const { code, status, cause } = refusal;
   parts.metrics.requests.inc({
@@ -59,7 +71,7 @@ function logRefusal(call: PaidCall, refusal: PublicError, parts: GatewayParts): 
     policy_result: code,
   });
   const fields = { ...call.logFields(), policyResult: code, status, errorCode: code };
-  if (status >= 500) {
+  if (status >= 500 && code !== "shutting_down") {
     parts.log.error("gateway.request", { ...fields, error: cause ?? refusal });
   } else {
     parts.log.info("gateway.request", fields);
@@ -71,7 +83,9 @@ async function recordRefusal(
   refusal: PublicError,
   parts: GatewayParts,
 ): Promise<void> {
-  const record = call.record(refusal.code, refusal.status, refusal.code);
+  // A call that was admitted has a reservation, whatever became of it afterwards.
+  const policyResult = call.held === null ? refusal.code : "granted";
+  const record = call.record(policyResult, refusal.status, refusal.code);
   if (record === null || refusal.code === "reservation_unavailable") {
     return;
   }

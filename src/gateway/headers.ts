@@ -28,7 +28,7 @@ const NEVER_UPSTREAM: ReadonlySet<string> = new Set([
   "x-goog-api-key",
   "cookie",
   "accept-encoding",
-  // Would be kept by the provider as ours; Spendra's own id goes up instead.
+  // The caller's own name for the request; ours is in the log and in the ledger.
   "x-request-id",
 ]);
 
@@ -48,7 +48,8 @@ export function upstreamHeaders(
   const headers = new Headers();
   const hopByHop = namedByConnection(caller);
   for (const [name, value] of caller) {
-    if (!NEVER_UPSTREAM.has(name) && !hopByHop.has(name) && !value.includes(token)) {
+    const isOurs = NEVER_UPSTREAM.has(name) || name.startsWith("x-spendra-");
+    if (!isOurs && !hopByHop.has(name) && !value.includes(token)) {
       headers.append(name, value);
     }
   }

@@ -6,10 +6,10 @@
  *
  * Whatever is refused before the call causes no traffic to the provider and no ledger entry.
  */
-import { requireUsable } from "../keys/authenticate.ts";
 import { admit } from "./admit.ts";
 import { answerStreaming } from "./answer-streaming.ts";
 import { answerWhole } from "./answer-whole.ts";
+import { authenticate } from "./authenticate-call.ts";
 import { bearerToken } from "./bearer-token.ts";
 import { callProvider, isEventStream } from "./call-provider.ts";
 import { parseChatRequest } from "./chat-request.ts";
@@ -24,8 +24,7 @@ export async function meteredCall(
   parts: GatewayParts,
 ): Promise<Response> {
   const token = bearerToken(call.httpRequest);
-  call.authority = await parts.authenticator.authenticate(token);
-  requireUsable(call.authority.apiKey, call.receivedAt);
+  await authenticate(call, token, parts);
   const chat = parseChatRequest(await readBodyText(call.httpRequest));
   call.describe(provider, chat.body.model, chat.isStreaming);
   call.lap("auth");

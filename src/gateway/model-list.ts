@@ -1,6 +1,6 @@
 /** `GET /v1/models`: what the presented key may use and what has a price, in OpenAI's shape. */
-import { requireUsable } from "../keys/authenticate.ts";
 import { isGranted } from "../keys/model-grant.ts";
+import { authenticate } from "./authenticate-call.ts";
 import { bearerToken } from "./bearer-token.ts";
 import type { GatewayParts } from "./gateway-parts.ts";
 import type { PaidCall } from "./paid-call.ts";
@@ -10,9 +10,7 @@ const CREATED_SECONDS = 0;
 
 /** Throws `PublicError` when the key opens nothing. */
 export async function listModels(call: PaidCall, parts: GatewayParts): Promise<Response> {
-  const authority = await parts.authenticator.authenticate(bearerToken(call.httpRequest));
-  call.authority = authority;
-  requireUsable(authority.apiKey, call.receivedAt);
+  const authority = await authenticate(call, bearerToken(call.httpRequest), parts);
   const { apiKey, policies, providerAccounts } = authority;
   const grants = [apiKey.allowedModels, ...policies.allowlists.map(({ models }) => models)];
   const data = [];

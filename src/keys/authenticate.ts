@@ -21,6 +21,8 @@ export type Authenticator = {
 /** Authorities kept in memory; beyond it the oldest is forgotten. About 4 KB each. */
 const AUTHORITIES_MAX = 20_000;
 const RETRY_AFTER_SECONDS = 2;
+/** A database that does not answer at all must not make the caller wait for its own limits. */
+const LOAD_TIMEOUT_MS = 900;
 
 export function createAuthenticator(options: {
   sql: Sql;
@@ -50,7 +52,7 @@ export function createAuthenticator(options: {
     const running = loading.get(apiKeyId) ?? load(apiKeyId);
     loading.set(apiKeyId, running);
     try {
-      return await running;
+      return await inTime(running);
     } catch (cause) {
       throw new PublicError("reservation_unavailable", "The key store cannot be reached.", {
         retryAfterSeconds: RETRY_AFTER_SECONDS,
@@ -109,4 +111,15 @@ function remember(known: Map<string, Authority>, apiKeyId: string, authority: Au
     known.delete(oldest.value);
   }
   known.set(apiKeyId, authority);
+}
+
+/** Rejects when the promise takes too long; what it brings later is still remembered. */
+async function inTime<Value>(promise: Promise<Value>): Promise<Value> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error("too slow")), LOAD_TIMEOUT_MS);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

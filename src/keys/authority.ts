@@ -71,6 +71,21 @@ export async function loadAuthority(sql: Sql, apiKeyId: string): Promise<Authori
   });
 }
 
+/** Whether nothing that decides the key's requests has changed since this was loaded. */
+export async function isCurrent(sql: Queryable, authority: Authority): Promise<boolean> {
+  const [epochs] = await sql<{ epoch: bigint; governance_epoch: bigint }[]>`
+    -- name: api_keys.epochs
+    select k.epoch, o.governance_epoch
+    from api_keys k
+    join organizations o on o.id = k.organization_id
+    where k.organization_id = ${authority.organizationId} and k.id = ${authority.apiKey.id}
+  `;
+  return (
+    epochs?.epoch === authority.apiKey.epoch &&
+    epochs.governance_epoch === authority.governanceEpoch
+  );
+}
+
 async function assemble(sql: Queryable, key: KeyRow): Promise<Authority> {
   const lineage = await readLineage(sql, {
     organizationId: key.organization_id,

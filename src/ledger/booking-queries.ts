@@ -45,6 +45,7 @@ export type BookingDifferenceRow = {
   event_nano_usd: bigint;
   entry_count: bigint;
   entry_nano_usd: bigint;
+  drift_nano_usd: bigint;
   /** Of all that differ, also of those beyond the limit. */
   total_count: bigint;
   total_drift_nano_usd: bigint;
@@ -132,20 +133,23 @@ export async function bookingDifferences(
       from ended r
       full join events s using (id)
       full join entries e using (id)
+    ),
+    differing as (
+      select
+        *,
+        greatest(
+          abs(coalesce(cost_nano_usd, 0) - event_nano_usd),
+          abs(coalesce(cost_nano_usd, 0) - entry_nano_usd)
+        ) as drift_nano_usd
+      from compared
+      where code is not null
     )
     select
       reservation_id, status, code, cost_nano_usd, event_count, event_nano_usd, entry_count,
-      entry_nano_usd, count(*) over () as total_count,
-      (
-        sum(
-          greatest(
-            abs(coalesce(cost_nano_usd, 0) - event_nano_usd),
-            abs(coalesce(cost_nano_usd, 0) - entry_nano_usd)
-          )
-        ) over ()
-      )::bigint as total_drift_nano_usd
-    from compared
-    where code is not null
+      entry_nano_usd, drift_nano_usd,
+      count(*) over () as total_count,
+      (sum(drift_nano_usd) over ())::bigint as total_drift_nano_usd
+    from differing
     order by reservation_id
     limit ${DIFFERENCES_KEPT_MAX}
   `;

@@ -97,3 +97,33 @@ export async function usageDailySum(
     order by d.day
   `;
 }
+
+/** Puts on record what a scheduled proof found. `sinceAt` null: nothing was left out. */
+export async function ledgerProofInsert(
+  sql: Queryable,
+  proof: { provedAt: Date; sinceAt: Date | null; differenceCount: bigint; driftNanoUsd: bigint },
+): Promise<void> {
+  await sql`
+    -- name: ledger_proofs.insert
+    insert into ledger_proofs (proved_at, since_at, difference_count, drift_nano_usd)
+    values (${proof.provedAt}, ${proof.sinceAt}, ${proof.differenceCount}, ${proof.driftNanoUsd})
+  `;
+}
+
+/**
+ * What the newest scheduled proofs found, the larger of the recent and the whole one, so that a
+ * proof of recent windows does not hide what the nightly one found in old ones. As a number for a
+ * graph; NaN before the first proof.
+ */
+export async function ledgerDriftNewest(sql: Queryable): Promise<number> {
+  const [row] = await sql<[{ drift_nano_usd: number }]>`
+    -- name: ledger_proofs.drift_newest
+    select coalesce(max(newest.drift_nano_usd)::double precision, 'NaN') as drift_nano_usd
+    from (
+      (select drift_nano_usd from ledger_proofs where since_at is null order by id desc limit 1)
+      union all
+      (select drift_nano_usd from ledger_proofs where since_at is not null order by id desc limit 1)
+    ) as newest
+  `;
+  return row.drift_nano_usd;
+}

@@ -10,7 +10,7 @@ import {
   reservationBefore,
   reservationPageEnd,
 } from "./booking-queries.ts";
-import { type Difference, distance, type Proving } from "./difference.ts";
+import type { Difference, Proving } from "./difference.ts";
 
 const RESERVATIONS_PAGE = 20_000;
 
@@ -44,15 +44,12 @@ export async function verifyBookings(proving: Proving, since: Date | null): Prom
 }
 
 function toDifference(row: BookingDifferenceRow, organizationId: string): Difference {
-  const cost = row.cost_nano_usd === null ? "no cost" : `a cost of $${formatUsd(row.cost_nano_usd)}`;
+  const cost =
+    row.cost_nano_usd === null ? "no cost" : `a cost of $${formatUsd(row.cost_nano_usd)}`;
   const reservation =
     row.status === null
       ? `reservation ${row.reservation_id} does not exist`
       : `reservation ${row.reservation_id} is ${row.status} with ${cost}`;
-  const costNanoUsd = row.cost_nano_usd ?? 0n;
-  const drifts = [row.event_nano_usd, row.entry_nano_usd].map((booked) =>
-    distance(costNanoUsd, booked),
-  );
   return {
     proof: "bookings",
     organizationId,
@@ -62,6 +59,6 @@ function toDifference(row: BookingDifferenceRow, organizationId: string): Differ
       `${reservation}; it has ${row.event_count} spend event(s) of ` +
       `$${formatUsd(row.event_nano_usd)} and ${row.entry_count} ledger entry(s) of ` +
       `$${formatUsd(row.entry_nano_usd)}`,
-    driftNanoUsd: drifts.reduce((most, drift) => (drift > most ? drift : most), 0n),
+    driftNanoUsd: row.drift_nano_usd,
   };
 }

@@ -4,11 +4,7 @@ import { type Difference, distance, type Proving } from "./difference.ts";
 import { type UsageDifferenceRow, usageCount, usageDifferences } from "./proof-queries.ts";
 
 /** Answers how many rows of daily usage there are. */
-export async function verifyUsage({
-  sql,
-  organizationId,
-  differences,
-}: Proving): Promise<bigint> {
+export async function verifyUsage({ sql, organizationId, differences }: Proving): Promise<bigint> {
   const rows = await usageDifferences(sql, organizationId);
   differences.addAll(
     rows.map((row) => toDifference(row, organizationId)),

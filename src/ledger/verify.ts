@@ -8,7 +8,7 @@
  */
 import type { Sql, Transaction } from "../database/client.ts";
 import type { NanoUsd } from "../money.ts";
-import { DifferenceList, type Proving, type ProofName } from "./difference.ts";
+import { DifferenceList, type ProofName, type Proving } from "./difference.ts";
 import { organizationIds } from "./proof-queries.ts";
 import { verifyAccounts } from "./verify-accounts.ts";
 import { verifyBookings } from "./verify-bookings.ts";
@@ -46,7 +46,7 @@ export type Verdict = {
   readonly heads: readonly (SealHead & { readonly organizationId: string })[];
 };
 
-/** Half a second of summing up at 230,000 entries a second needs none of these; 50 million do. */
+/** One statement sums up a whole organization: minutes at 50 million entries. */
 const STATEMENT_TIMEOUT_MS = 4 * 60 * 60_000;
 const IDLE_TIMEOUT_MS = 60_000;
 /** For sums over many keys, a few of which a statement makes at a time. */

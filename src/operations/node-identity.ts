@@ -39,13 +39,13 @@ async function claimLock(path: string, lockPath: string): Promise<void> {
   for (let attempt = 1; ; attempt++) {
     try {
       const lock = await open(lockPath, "wx", 0o600);
-      await lock.writeFile(String(process.pid));
+      await lock.writeFile(`${process.pid} ${(await startOf(process.pid)) ?? ""}`);
       await lock.close();
       return;
     } catch (error) {
-      const holder = Number(await readFile(lockPath, "utf8").catch(() => "0"));
-      if (attempt > 1 || (holder !== process.pid && isAlive(holder))) {
-        throw holder > 0 ? new StateDirectoryInUseError(path, holder) : error;
+      const [processId = 0, startedAt] = await readLock(lockPath);
+      if (attempt > 1 || (await isAlive(processId, startedAt))) {
+        throw processId > 0 ? new StateDirectoryInUseError(path, processId) : error;
       }
       // Left by a process that was killed.
       await rm(lockPath, { force: true });
@@ -53,9 +53,19 @@ async function claimLock(path: string, lockPath: string): Promise<void> {
   }
 }
 
-function isAlive(processId: number): boolean {
-  if (processId <= 0) {
+async function readLock(lockPath: string): Promise<[number, string | undefined]> {
+  const [processId, startedAt] = (await readFile(lockPath, "utf8").catch(() => "")).split(" ");
+  return [Number(processId ?? 0), startedAt];
+}
+
+/** Whether that very process is there: its number may belong to another one by now. */
+async function isAlive(processId: number, startedAt: string | undefined): Promise<boolean> {
+  if (!(processId > 0) || processId === process.pid) {
     return false;
+  }
+  if (process.platform === "linux") {
+    const found = await startOf(processId);
+    return found !== null && (startedAt === undefined || startedAt === "" || found === startedAt);
   }
   try {
     process.kill(processId, 0);
@@ -64,6 +74,18 @@ function isAlive(processId: number): boolean {
     // It exists but belongs to somebody else.
     return error instanceof Error && "code" in error && error.code === "EPERM";
   }
+}
+
+/**
+ * When the process was started, in clock ticks since boot; null when it is gone, or dead and only
+ * not collected yet. Source: proc(5), fields 3 and 22 of /proc/<pid>/stat.
+ */
+async function startOf(processId: number): Promise<string | null> {
+  const stat = await readFile(`/proc/${processId}/stat`, "utf8").catch(() => null);
+  // The name in field 2 may hold anything, blanks and brackets too.
+  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const state = fields?.[0];
+  return state === undefined || state === "Z" || state === "X" ? null : (fields?.[19] ?? null);
 }
 
 async function readOrMakeId(path: string, now: Date): Promise<string> {

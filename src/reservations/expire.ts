@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Queryable } from "../database/client.ts";
-import { newId } from "../id.ts";
+import { newId, timeOfId } from "../id.ts";
 import { emptyBuckets } from "../usage/buckets.ts";
 import { type HeldRow, reservationsHeldByNode, reservationsPastDeadline } from "./queries.ts";
 import type { Closing, RequestRecord } from "./reservation.ts";
@@ -73,12 +73,12 @@ function toClosing(row: HeldRow, now: Date): Closing {
   };
 }
 
-/** The request was never finished here, so what its caller was told is not known. */
+/** What the caller was told is not known: its node is gone, or was cut off for too long. */
 function toRequestRecord(row: HeldRow, now: Date): RequestRecord {
   return {
     organizationId: row.organizationId,
     requestId: row.requestId,
-    receivedAt: row.reservedAt,
+    receivedAt: timeOfId(row.requestId),
     route: row.route,
     apiKeyId: row.apiKeyId,
     actorId: row.actorId,
@@ -87,7 +87,7 @@ function toRequestRecord(row: HeldRow, now: Date): RequestRecord {
     isStreaming: false,
     policyResult: "granted",
     status: 500,
-    errorCode: "internal_error",
+    errorCode: "abandoned",
     reservationId: row.id,
     durationMs: now.getTime() - row.reservedAt.getTime(),
   };

@@ -70,6 +70,7 @@ export class Writer {
     const decided = this.#queue.addReservation(reservation);
     this.#start();
     const outcome = await decided;
+    this.#parts.metrics.reservations.inc({ outcome: outcome.status });
     if (outcome.status === "granted") {
       this.#open.add(reservation.organizationId, reservation.id);
     }

@@ -3,5 +3,13 @@ import type { Job } from "./job.ts";
 import { expireReservations } from "./jobs/expire-reservations.ts";
 import { forgetJobRuns } from "./jobs/forget-job-runs.ts";
 import { openMonthPartitions } from "./jobs/open-partitions.ts";
+import { proveLedger } from "./jobs/prove-ledger.ts";
+import { sealLedgerEntries } from "./jobs/seal-ledger.ts";
 
-export const jobs: readonly Job[] = [expireReservations, forgetJobRuns, openMonthPartitions];
+export const jobs: readonly Job[] = [
+  expireReservations,
+  forgetJobRuns,
+  openMonthPartitions,
+  proveLedger,
+  sealLedgerEntries,
+];

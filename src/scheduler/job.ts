@@ -1,12 +1,14 @@
 /** What the scheduler needs to know of a job. One file each in jobs/. */
 import type { Clock } from "../clock.ts";
 import type { Sql } from "../database/client.ts";
+import type { Log } from "../log.ts";
 import type { Writer } from "../reservations/writer.ts";
 
 export type JobParts = {
   readonly sql: Sql;
   readonly writer: Writer;
   readonly clock: Clock;
+  readonly log: Log;
 };
 
 export type Job = {

@@ -1,0 +1,19 @@
+/** Whose request it is, and whether the key may be used at all. */
+import { requireUsable } from "../keys/authenticate.ts";
+import type { Authority } from "../keys/authority.ts";
+import { underCurrentRules } from "./current-rules.ts";
+import type { GatewayParts } from "./gateway-parts.ts";
+import type { PaidCall } from "./paid-call.ts";
+
+/** Throws `PublicError` for a key that is unknown, revoked, expired or switched off. */
+export async function authenticate(
+  call: PaidCall,
+  token: string,
+  parts: GatewayParts,
+): Promise<Authority> {
+  return await underCurrentRules(parts, token, (authority) => {
+    call.authority = authority;
+    requireUsable(authority.apiKey, call.receivedAt);
+    return authority;
+  });
+}
