@@ -7,11 +7,13 @@ import { type Command, type ExitCode, UsageError } from "./command.ts";
 import { explainDatabaseError } from "./database-problem.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
+import { ledger } from "./ledger.ts";
 import { migrateCommand } from "./migrate.ts";
+import { seed } from "./seed.ts";
 import { serve } from "./serve.ts";
 import { version } from "./version.ts";
 
-const commands: readonly Command[] = [serve, migrateCommand, demo, doctor, version];
+const commands: readonly Command[] = [serve, migrateCommand, demo, doctor, ledger, seed, version];
 
 /** Runs one command and answers its exit code. Prints to standard output and error. */
 export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {
