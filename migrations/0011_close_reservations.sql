@@ -49,10 +49,10 @@ as $$
 $$;
 
 -- Ends held reservations and books what they cost, in one statement. A second closing of the same
--- reservation finds it ended and changes nothing, with one exception: the truth that comes after the
--- sweeper booked the bound (its node was away with the record on its disk) replaces the bound. The
--- recovery is reversed by an entry that names it, what was really spent is booked as any other, and
--- the reservation stays expired. Answers the reservations that were changed here.
+-- reservation finds it ended and changes nothing, with one exception: the truth that comes after
+-- the sweeper booked the bound (its node was away with the record on its disk) replaces the bound.
+-- The recovery is reversed by an entry that names it, what was really spent is booked as any other,
+-- and the reservation stays expired. Answers the reservations that were changed here.
 create function close_reservations(closings json, closed_at timestamptz)
 returns table (reservation_id text)
 language sql

@@ -2,7 +2,7 @@
 
 import { existsSync } from "node:fs";
 
-/** Path of the program: SPENDRA_TEST_CHROMIUM, else what is installed; undefined when there is none. */
+/** Path of the program: SPENDRA_TEST_CHROMIUM, else what is installed, else undefined. */
 export function findChromium(): string | undefined {
   const given = process.env["SPENDRA_TEST_CHROMIUM"];
   if (given) {

@@ -135,7 +135,7 @@ describe("a reservation", () => {
     expect(await changeSince(before)).toEqual(nothing);
   });
 
-  test("is refused as stale when its key or its rules changed, and holds nothing then", async () => {
+  test("is refused as stale when its key or its rules changed, and holds nothing", async () => {
     const before = await totals();
     expect(await writer.reserve(newReservation({ apiKeyEpoch: 99n }))).toEqual({ status: "stale" });
     expect(await writer.reserve(newReservation({ governanceEpoch: 0n }))).toEqual({

@@ -27,7 +27,7 @@ test("a node that serves creates no organization by itself", async () => {
   expect(await organizationCount()).toBe(0n);
 });
 
-test("both flags create the demo's company once, and never beside another organization", async () => {
+test("both flags create the company once, and never beside another organization", async () => {
   const first = await seed(["--demo-data", "--not-production", "--json"]);
   expect(first.stderr).toBe("");
   expect(first.code).toBe(0);

@@ -1,5 +1,5 @@
 /**
- * A batch of the writer as the JSON that `write_batch` unpacks (migrations 0011 and 0012): names are
+ * A batch of the writer as the JSON that `write_batch` unpacks (migrations 0011, 0012): names are
  * the function's column names, amounts are text so that no number is rounded on the way.
  */
 import { providerAccountId, spendAccountId } from "../ledger/account.ts";
