@@ -35,3 +35,6 @@ create trigger audit_log_append_only
 create trigger audit_log_no_truncate
   before truncate on audit_log
   for each statement execute function refuse_change();
+
+-- Owners may grant themselves anything again, but not by mistake.
+revoke update, delete, truncate on audit_log from current_user, public;

@@ -10,7 +10,8 @@ create sequence ledger_entry_numbers as bigint;
 
 -- Entries that are here already are numbered in the order in which they lie on the disk.
 alter table ledger_entries
-  add column entry_no bigint not null default nextval('ledger_entry_numbers');
+  add column entry_no bigint not null default nextval('ledger_entry_numbers')
+  constraint ledger_entries_number_positive check (entry_no > 0);
 
 alter sequence ledger_entry_numbers owned by ledger_entries.entry_no;
 

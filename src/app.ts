@@ -14,13 +14,12 @@ import { RunningCalls } from "./gateway/running-calls.ts";
 import { createAuthenticator } from "./keys/authenticate.ts";
 import { listenForChanges } from "./keys/listen-for-changes.ts";
 import { deriveKeyHmacKey } from "./keys/token.ts";
-import { ledgerDriftNewest } from "./ledger/queries.ts";
 import type { Log } from "./log.ts";
 import { docsRoutes } from "./management/docs-page.ts";
 import { createManagement } from "./management/management-api.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { countWaiting } from "./notifications/outbox.ts";
 import { checkCanary, placeCanary } from "./operations/encryption-canary.ts";
+import { refreshGauges } from "./operations/gauges.ts";
 import { createHealth, type Health } from "./operations/health.ts";
 import { serveMetrics } from "./operations/metrics-listener.ts";
 import { claimNodeIdentity } from "./operations/node-identity.ts";
@@ -140,8 +139,13 @@ async function openGateway(base: Base): Promise<Opened> {
   const hmacKey = deriveKeyHmacKey(config.encryptionKey);
   const authenticator = createAuthenticator({ sql, clock, hmacKey });
   const listening = await listenForChanges(sql, authenticator);
-  // The connection may be gone already; it is closed with the others.
-  closers.push(() => listening.stop().catch(() => {}));
+  // The connection may be gone or hang by then; it is closed with the others.
+  closers.push(() =>
+    waitAtMost(
+      listening.stop().catch(() => {}),
+      FLUSH_TIMEOUT_MS,
+    ),
+  );
   const heartbeat = setInterval(() => {
     writer.beat(sql).catch((error: unknown) => log.warn("node.heartbeat_failed", { error }));
   }, HEARTBEAT_MS);
@@ -269,17 +273,6 @@ function requireThat(holds: boolean): Promise<void> {
 
 function hasPrices(parts: GatewayParts): boolean {
   return [...parts.providers.keys()].every((id) => parts.priceBook.modelsOf(id).length > 0);
-}
-
-async function refreshGauges(sql: Sql, metrics: Metrics): Promise<void> {
-  try {
-    metrics.outboxWaiting.set(await countWaiting(sql));
-    metrics.ledgerDriftNanoUsd.set(await ledgerDriftNewest(sql));
-  } catch {
-    // Metrics are read most when the database is away; the others must still be answered.
-    metrics.outboxWaiting.set(Number.NaN);
-    metrics.ledgerDriftNanoUsd.set(Number.NaN);
-  }
 }
 
 /** A call is settled a moment before its last bytes are on the wire. */

@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { type LogFields, maskSecrets, openLog } from "../src/log.ts";
 import { Secret } from "../src/secret.ts";
 
-const OWN_KEY = `spk_live_01KAJ3M0000000000000000000_${"canary-0123456789_".repeat(3).slice(0, 43)}`;
+const OWN_SECRET = "canary-0123456789_".repeat(3).slice(0, 43);
+const OWN_KEY = `spk_live_01KAJ3M0000000000000000000_${OWN_SECRET}`;
 const SECRETS: readonly [string, string][] = [
   ["our own key", OWN_KEY],
   ["our own key of the demo", OWN_KEY.replace("live", "test")],

@@ -138,6 +138,8 @@ class StreamPump {
       while (this.#reader.usage === null) {
         const { done, value } = await this.#source.read();
         if (done) {
+          // Usage may be in a last event that no empty line ends.
+          this.#reader.rest();
           break;
         }
         this.#reader.push(value);

@@ -28,6 +28,9 @@ const NEVER_UPSTREAM: ReadonlySet<string> = new Set([
   "x-goog-api-key",
   "cookie",
   "accept-encoding",
+  // Would choose the account that our credential's calls are billed to.
+  "openai-organization",
+  "openai-project",
   // The caller's own name for the request; ours is in the log and in the ledger.
   "x-request-id",
 ]);

@@ -18,6 +18,8 @@ export function serveMetrics(options: MetricsListenerOptions): Bun.Server<undefi
   return Bun.serve({
     hostname: options.listen.host,
     port: options.listen.port,
+    // Bun's own error page would show source code.
+    development: false,
     routes: { "/metrics": (request) => answer(request, options) },
     fetch: () => new Response("not found\n", { status: 404 }),
   });

@@ -93,12 +93,29 @@ export class WriterQueue {
 
   /** The next batch, settlements first; null when nothing waits. */
   take(): WriterBatch | null {
-    const closings = this.#closings.splice(0, BATCH_ITEMS_MAX);
+    const closings = this.#takeClosings();
     this.#reservations = this.#reservations.filter(({ hasGivenUp }) => !hasGivenUp);
     const reservations = this.#reservations.splice(0, BATCH_ITEMS_MAX);
     const records = this.#records.splice(0, BATCH_ITEMS_MAX);
     const batch = toBatch(closings, reservations, records);
     return batch.size === 0 ? null : batch;
+  }
+
+  /**
+   * A reservation is closed once a batch: two of its closings in one statement would both find it
+   * open and both be booked. The second (the sweeper's beside the call's own) waits for the next.
+   */
+  #takeClosings(): WaitingClosing[] {
+    const taken: WaitingClosing[] = [];
+    const later: WaitingClosing[] = [];
+    const reservationIds = new Set<string>();
+    for (const waiting of this.#closings.splice(0, BATCH_ITEMS_MAX)) {
+      const { reservationId } = waiting.closing;
+      (reservationIds.has(reservationId) ? later : taken).push(waiting);
+      reservationIds.add(reservationId);
+    }
+    this.#closings = [...later, ...this.#closings];
+    return taken;
   }
 
   /** After a failure: the closings of the batch go back to the front, in their order. */

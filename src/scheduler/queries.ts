@@ -41,11 +41,11 @@ export async function jobRunFinish(
   `;
 }
 
-/** Rows of finished runs are kept for 90 days; a frequent job would fill the table otherwise. */
+/** Rows are kept for 90 days, also of runs whose node died; the table would fill up otherwise. */
 export async function jobRunDeleteBefore(sql: Queryable, before: Date): Promise<number> {
   const deleted = await sql`
     -- name: job_runs.delete_before
-    delete from job_runs where started_at < ${before} and status <> 'running'
+    delete from job_runs where started_at < ${before}
   `;
   return deleted.count;
 }
