@@ -18,7 +18,7 @@ import {
   sealInsert,
 } from "./seal-queries.ts";
 
-/** A batch of the writer takes milliseconds; whoever takes longer than this is left for next time. */
+/** A batch of the writer takes milliseconds; for whoever takes longer the next run waits. */
 const WRITERS_WAIT_MAX_MS = 5_000;
 const WRITERS_POLL_MS = 10;
 const ORGANIZATIONS_PAGE = 500;

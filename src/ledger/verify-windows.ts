@@ -65,6 +65,7 @@ function windowCode(
 /** `$5, $2 more than the $3 of` */
 function gap(foundNanoUsd: NanoUsd, expectedNanoUsd: NanoUsd): string {
   const by = formatUsd(distance(foundNanoUsd, expectedNanoUsd));
+  const expected = formatUsd(expectedNanoUsd);
   const direction = foundNanoUsd > expectedNanoUsd ? "more" : "less";
-  return `$${formatUsd(foundNanoUsd)}, $${by} ${direction} than the $${formatUsd(expectedNanoUsd)} of`;
+  return `$${formatUsd(foundNanoUsd)}, $${by} ${direction} than the $${expected} of`;
 }
