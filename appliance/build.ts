@@ -16,6 +16,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import packageJson from "../package.json" with { type: "json" };
 import { type BundledFile, bundleDashboard } from "../src/dashboard/bundle.ts";
+import { isDriverMended } from "./patch-driver.ts";
 
 const root = resolve(import.meta.dir, "..");
 const DASHBOARD_DIRECTORY = join(root, "dist", "dashboard");
@@ -66,6 +67,9 @@ async function compile(
   target: Bun.Build.CompileTarget | undefined,
   dashboard: readonly BundledFile[],
 ): Promise<void> {
+  if (!(await isDriverMended())) {
+    throw new Error("the database driver is not mended: build with `npm run build`");
+  }
   await Bun.build({
     entrypoints: [join(root, "src", "main.ts"), EMBEDDING_FILE],
     root,

@@ -119,6 +119,8 @@ async function startNode(base: Base): Promise<App> {
       state.isDraining = true;
       log.info("node.draining", { nodeId, count: running.count });
       await waitAtMost(running.drained(), config.drainTimeoutMs);
+      running.cutAll();
+      await waitAtMost(running.drained(), FLUSH_TIMEOUT_MS);
       await closeAll(base);
       log.info("node.stopped", { nodeId, count: running.count });
     },

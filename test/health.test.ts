@@ -54,15 +54,11 @@ describe("with PostgreSQL stopped", () => {
     for (let call = 0; call < 1_000; call++) {
       const startedMs = performance.now();
       const response = await fetch(`${node.url}/health`);
-      const body: unknown = await response.json();
+      const { uptimeSeconds, ...body } = (await response.json()) as Record<string, unknown>;
       durations.push(performance.now() - startedMs);
       expect(response.status).toBe(200);
-      expect(body).toEqual({
-        status: "ok",
-        version: build.version,
-        commit: build.commit,
-        uptimeSeconds: expect.any(Number),
-      });
+      expect(body).toEqual({ status: "ok", version: build.version, commit: build.commit });
+      expect(Number.isInteger(uptimeSeconds)).toBe(true);
     }
     durations.sort((a, b) => a - b);
     expect(durations[989]).toBeLessThan(HEALTH_P99_MAX_MS);
@@ -117,7 +113,9 @@ describe("readiness", () => {
     expect(status).toBe("ready");
     expect(Object.keys(checks)).toEqual(Object.keys(ALL_OK));
     for (const check of Object.values(checks)) {
-      expect(check).toEqual({ status: "ok", durationMs: expect.any(Number) });
+      expect(Object.keys(check)).toEqual(["status", "durationMs"]);
+      expect(check.status).toBe("ok");
+      expect(check.durationMs).toBeGreaterThanOrEqual(0);
     }
   });
 

@@ -33,7 +33,7 @@ afterEach(async () => {
   await database.drop();
 });
 
-test("200 live streams are delivered and settled after SIGTERM, and new calls refused", async () => {
+test("200 streams end well after SIGTERM and are settled, and new calls are refused", async () => {
   const { node, token } = await startWith({ chunks: CHUNKS });
   const streams = Array.from({ length: STREAMS }, () => readStream(node, token));
   await waitUntil("all streams run", () => provider.startedCount() === STREAMS);
@@ -194,14 +194,13 @@ async function readStream(node: TestNode, token: string): Promise<string> {
 async function expectShuttingDown(response: Response): Promise<void> {
   expect(response.status).toBe(503);
   expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
-  expect(await response.json()).toEqual({
-    error: {
-      message: expect.any(String),
-      type: "service_unavailable",
-      code: "shutting_down",
-      param: null,
-      request_id: response.headers.get("x-request-id") ?? "none",
-      details: null,
-    },
+  const { error } = (await response.json()) as { error: Record<string, unknown> };
+  expect(error).toMatchObject({
+    type: "service_unavailable",
+    code: "shutting_down",
+    param: null,
+    request_id: response.headers.get("x-request-id") ?? "none",
+    details: null,
   });
+  expect(String(error["message"])).toContain("being stopped");
 }

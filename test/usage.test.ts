@@ -20,6 +20,18 @@ function completion(details: unknown): unknown {
   return { ...total, completion_tokens_details: details };
 }
 
+test("what PostgreSQL cannot store is taken out of a usage object", () => {
+  const usage = { prompt_tokens: 1, completion_tokens: 2, note: "a\u0000b\ud800", list: [1, "x"] };
+  const deep = { a: { b: { c: { d: { e: 1 } } } } };
+  expect(readOpenAiChatUsage({ ...usage, deep })?.providerUsage).toEqual({
+    prompt_tokens: 1,
+    completion_tokens: 2,
+    note: "ab\ufffd",
+    list: { 0: 1, 1: "x" },
+    deep: { a: { b: { c: null } } },
+  });
+});
+
 describe("an OpenAI usage object", () => {
   test.each<[string, unknown]>([
     ["nothing", undefined],

@@ -3,10 +3,12 @@
  * key that may use every OpenAI model, and an administrator. Made through the same verbs as any
  * other organization.
  */
+
 import { type Change, changeByInstallation } from "../audit/audit-event.ts";
 import { createBudget } from "../budgets/budget.ts";
 import { createPolicy } from "../budgets/policy.ts";
 import type { Sql, Transaction } from "../database/client.ts";
+import { inTransaction } from "../database/transaction.ts";
 import { createMembership, grantRole } from "../identity/membership.ts";
 import { createUserWithPassword } from "../identity/user.ts";
 import { createApiKey } from "../keys/api-key.ts";
@@ -44,7 +46,7 @@ const TEAM_CAP_USD = "25";
 
 /** Creates everything in one transaction. Rejects when the administrator's e-mail is taken. */
 export async function foundDemoCompany(sql: Sql, options: DemoOptions): Promise<DemoCompany> {
-  return await sql.begin((transaction) => found(transaction, options));
+  return await inTransaction(sql, (transaction) => found(transaction, options));
 }
 
 async function found(transaction: Transaction, options: DemoOptions): Promise<DemoCompany> {

@@ -3,6 +3,7 @@ import { readConfig } from "../config.ts";
 import { openLog } from "../log.ts";
 import { readFlags } from "./arguments.ts";
 import type { Command } from "./command.ts";
+import { raiseHttpLimit } from "./http-limit.ts";
 import { stopSignal } from "./stop-signal.ts";
 import { catchUnforeseen } from "./unforeseen.ts";
 
@@ -23,6 +24,7 @@ credentials. Needed: DATABASE_URL, SPENDRA_ENCRYPTION_KEY, SPENDRA_METRICS_BEARE
 All of them: docs/reference/configuration.md.`,
   run: async (args) => {
     readFlags(args, []);
+    raiseHttpLimit();
     const config = readConfig();
     const log = openLog(config.logLevel);
     catchUnforeseen(log);

@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import type { Sql } from "./client.ts";
 import { type MigrationFile, migrationFiles } from "./migration-files.ts";
+import { inTransaction } from "./transaction.ts";
 
 /** Months of partitions that a migration run leaves open beyond the present one. */
 const PARTITION_MONTHS_AHEAD = 3;
@@ -83,7 +84,7 @@ async function createHistory(sql: Sql): Promise<void> {
 }
 
 async function applyFile(sql: Sql, file: MigrationFile, now: Date): Promise<boolean> {
-  return await sql.begin(async (transaction) => {
+  return await inTransaction(sql, async (transaction) => {
     await transaction`select set_config('statement_timeout', ${`${STATEMENT_TIMEOUT_MS}ms`}, true)`;
     // The claim comes first: a second node waits here for our commit and then finds the row.
     await transaction`select set_config('lock_timeout', ${`${STATEMENT_TIMEOUT_MS}ms`}, true)`;

@@ -63,7 +63,7 @@ class StreamPump {
     this.#source = bodyOf(upstream.response).getReader();
     this.#reader = new ChatStreamReader({ hidesUsageChunk: !chat.wantsUsageChunk });
     this.#wantsCost = call.httpRequest.headers.get(STREAM_COST_HEADER) === "true";
-    parts.running.track(this.#ended.promise);
+    parts.running.track(this.#ended.promise, upstream.abort);
   }
 
   /** Brings the next bytes to the caller, or the end. */

@@ -11,6 +11,8 @@ import { releaseCall, settleByEstimate, settleByUsage } from "./end-call.ts";
 import type { GatewayParts } from "./gateway-parts.ts";
 import type { PaidCall } from "./paid-call.ts";
 
+/** RFC 9110 §15 knows no higher one, and neither does a `Response`. */
+const STATUS_MAX = 599;
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Throws `PublicError` `provider_error` when the answer breaks off; it is settled by then. */
@@ -21,6 +23,11 @@ export async function answerWhole(
 ): Promise<Response> {
   const { response } = upstream;
   const body = await readWhole(call, upstream, parts);
+  if (response.status > STATUS_MAX) {
+    const refusal = new PublicError("provider_error", "The provider's status is none of HTTP's.");
+    await releaseCall(call, parts, refusal.status, refusal.code);
+    throw refusal;
+  }
   if (!response.ok) {
     parts.metrics.providerErrors.inc({
       provider: call.provider ?? "other",

@@ -2,23 +2,33 @@
 import type { Metrics } from "../metrics.ts";
 
 export class RunningCalls {
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #running = new Map<Promise<unknown>, () => void>();
   readonly #metrics: Metrics;
 
   constructor(metrics: Metrics) {
     this.#metrics = metrics;
   }
 
-  /** Counts the call until `ended` settles. Its failure is handled by whoever awaits it. */
-  track(ended: Promise<unknown>): void {
+  /**
+   * Counts the call until `ended` settles. Its failure is handled by whoever awaits it. `cut` ends
+   * its connection to the provider, so that it is booked by what is known.
+   */
+  track(ended: Promise<unknown>, cut: () => void = () => {}): void {
     const quiet = ended
       .catch(() => {})
       .finally(() => {
         this.#running.delete(quiet);
         this.#metrics.runningCalls.set(this.#running.size);
       });
-    this.#running.add(quiet);
+    this.#running.set(quiet, cut);
     this.#metrics.runningCalls.set(this.#running.size);
+  }
+
+  /** For calls that outlast a stop's patience: better a broken answer than an unbooked one. */
+  cutAll(): void {
+    for (const cut of this.#running.values()) {
+      cut();
+    }
   }
 
   get count(): number {
@@ -28,7 +38,7 @@ export class RunningCalls {
   /** Resolves when no call is running any more. */
   async drained(): Promise<void> {
     while (this.#running.size > 0) {
-      await Promise.all(this.#running);
+      await Promise.all(this.#running.keys());
     }
   }
 }

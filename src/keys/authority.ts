@@ -3,8 +3,10 @@
  * and through which provider accounts. Correct as of the two epochs it carries; the reserve
  * statement compares them again.
  */
+
 import { type GovernancePolicies, readPolicies } from "../budgets/applicable.ts";
 import type { Queryable, Sql } from "../database/client.ts";
+import { inTransaction } from "../database/transaction.ts";
 import type { NanoUsd } from "../money.ts";
 import { readLineage } from "../organizations/lineage.ts";
 import { resolveScopes, type Scope } from "../organizations/scopes.ts";
@@ -65,10 +67,14 @@ type KeyRow = {
 
 /** Loads a key's authority from one snapshot, or null when there is no such key. */
 export async function loadAuthority(sql: Sql, apiKeyId: string): Promise<Authority | null> {
-  return await sql.begin("isolation level repeatable read read only", async (transaction) => {
-    const [key] = await keyWithOrganization(transaction, apiKeyId);
-    return key === undefined ? null : await assemble(transaction, key);
-  });
+  return await inTransaction(
+    sql,
+    async (transaction) => {
+      const [key] = await keyWithOrganization(transaction, apiKeyId);
+      return key === undefined ? null : await assemble(transaction, key);
+    },
+    "isolation level repeatable read read only",
+  );
 }
 
 /** Whether nothing that decides the key's requests has changed since this was loaded. */

@@ -65,7 +65,7 @@ export async function bookingDifferences(
     with ended as (
       select
         id, request_id, api_key_id, actor_id, provider, status,
-        status in ('settled', 'expired') as is_booked,
+        status in ('settled', 'expired') as is_booked, corrected_at is not null as is_corrected,
         cost_nano_usd
       from reservations
       where organization_id = ${organizationId}
@@ -73,14 +73,29 @@ export async function bookingDifferences(
         and (${throughId}::text is null or id <= ${throughId})
     ),
     events as (
+      -- A recovered event whose place the truth took is not in force any more.
       select
-        reservation_id as id, count(*) as event_count, sum(cost_nano_usd)::bigint as event_nano_usd,
-        min(id) as event_id, min(request_id) as event_request_id, min(api_key_id) as event_key_id
-      from spend_events
-      where organization_id = ${organizationId}
-        and reservation_id > ${afterId}
-        and (${throughId}::text is null or reservation_id <= ${throughId})
-      group by reservation_id
+        s.reservation_id as id, count(*) as event_count,
+        sum(s.cost_nano_usd)::bigint as event_nano_usd,
+        min(s.id) as event_id, min(s.request_id) as event_request_id,
+        min(s.api_key_id) as event_key_id
+      from spend_events s
+      left join ended r on r.id = s.reservation_id
+      where s.organization_id = ${organizationId}
+        and s.reservation_id > ${afterId}
+        and (${throughId}::text is null or s.reservation_id <= ${throughId})
+        and not (s.usage_source = 'recovered' and r.is_corrected is true)
+      group by s.reservation_id
+    ),
+    reversed as (
+      select
+        e.reservation_id as id,
+        sum(e.amount_nano_usd) filter (where e.kind = 'recovery') as recovered_nano_usd,
+        sum(e.amount_nano_usd) filter (where e.kind = 'reversal') as reversed_nano_usd
+      from ended r
+      join ledger_entries e on e.organization_id = ${organizationId} and e.reservation_id = r.id
+      where r.is_corrected
+      group by e.reservation_id
     ),
     entries as (
       select
@@ -91,6 +106,7 @@ export async function bookingDifferences(
         min(e.spend_event_id) as entry_event_id, min(d.kind) as debit_kind,
         min(c.provider) as credit_provider
       from ledger_entries e
+      left join ended r on r.id = e.reservation_id
       left join ledger_accounts d
         on d.organization_id = e.organization_id and d.id = e.debit_account_id
       left join ledger_accounts c
@@ -99,6 +115,7 @@ export async function bookingDifferences(
         and e.reservation_id > ${afterId}
         and (${throughId}::text is null or e.reservation_id <= ${throughId})
         and e.kind in ('settlement', 'recovery')
+        and not (e.kind = 'recovery' and r.is_corrected is true)
       group by e.reservation_id
     ),
     compared as (
@@ -108,7 +125,11 @@ export async function bookingDifferences(
         coalesce(e.entry_count, 0) as entry_count, coalesce(e.entry_nano_usd, 0) as entry_nano_usd,
         case
           when r.status is null then 'reservation_missing'
-          when r.is_booked and s.event_count is null then 'spend_event_missing'
+          when v.recovered_nano_usd is distinct from v.reversed_nano_usd
+            then 'recovery_not_reversed'
+          -- A correction to nothing, because nothing was bought, leaves no event in force.
+          when r.is_booked and s.event_count is null and not (r.is_corrected and r.cost_nano_usd = 0)
+            then 'spend_event_missing'
           when not r.is_booked and s.event_count > 0 then 'spend_event_unexpected'
           when s.event_count > 1 then 'spend_event_repeated'
           when s.event_nano_usd <> r.cost_nano_usd then 'spend_event_differs'
@@ -125,7 +146,9 @@ export async function bookingDifferences(
             e.debit_kind, e.credit_provider
           ) is distinct from (
             r.request_id, r.api_key_id, r.actor_id, s.event_id,
-            case r.status when 'expired' then 'recovery' else 'settlement' end,
+            case
+              when r.status = 'expired' and not r.is_corrected then 'recovery' else 'settlement'
+            end,
             'spend', r.provider
           )
             then 'ledger_entry_links_elsewhere'
@@ -133,6 +156,7 @@ export async function bookingDifferences(
       from ended r
       full join events s using (id)
       full join entries e using (id)
+      left join reversed v using (id)
     ),
     differing as (
       select

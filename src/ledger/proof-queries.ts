@@ -134,7 +134,7 @@ export type UsageDifferenceRow = Totals & {
   event_tokens: bigint;
 };
 
-/** Rows of `usage_daily` that are not what the spend events of their key add up to. */
+/** Rows of `usage_daily` that are not what the spend events in force of their key add up to. */
 export async function usageDifferences(
   sql: Queryable,
   organizationId: string,
@@ -159,6 +159,8 @@ export async function usageDifferences(
       left join reservations r
         on r.organization_id = s.organization_id and r.id = s.reservation_id
       where s.organization_id = ${organizationId}
+        -- Its place was taken by what was really spent.
+        and not (s.usage_source = 'recovered' and r.corrected_at is not null)
       group by 1, 2, 3, 4, 5, 6, 7
     ),
     daily as (
@@ -183,8 +185,14 @@ export async function usageDifferences(
     from daily d
     full join events e
       using (usage_on, team_id, project_id, api_key_id, provider, model, usage_source)
-    where (d.calls, d.input_tokens, d.output_tokens, d.cost_nano_usd)
-      is distinct from (e.calls, e.input_tokens, e.output_tokens, e.cost_nano_usd)
+    -- A row whose calls were all corrected away stays, with nothing in it.
+    where (
+        coalesce(d.calls, 0), coalesce(d.input_tokens, 0), coalesce(d.output_tokens, 0),
+        coalesce(d.cost_nano_usd, 0)
+      ) is distinct from (
+        coalesce(e.calls, 0), coalesce(e.input_tokens, 0), coalesce(e.output_tokens, 0),
+        coalesce(e.cost_nano_usd, 0)
+      )
     order by usage_on, api_key_id, model, usage_source
     limit ${DIFFERENCES_KEPT_MAX}
   `;

@@ -6,7 +6,9 @@
  * The snapshot stays open until the last proof is done, and PostgreSQL keeps old row versions that
  * long: on a very large book, prove it on a replica or when little happens.
  */
+
 import type { Sql, Transaction } from "../database/client.ts";
+import { inTransaction } from "../database/transaction.ts";
 import type { NanoUsd } from "../money.ts";
 import { DifferenceList, type ProofName, type Proving } from "./difference.ts";
 import { organizationIds } from "./proof-queries.ts";
@@ -112,7 +114,7 @@ async function onSnapshot(
   onlyId: string | null,
   prove: (transaction: Transaction, organizationId: string) => Promise<void>,
 ): Promise<void> {
-  await sql.begin("isolation level repeatable read read only", async (transaction) => {
+  const proveAll = async (transaction: Transaction): Promise<void> => {
     await transaction`
       -- name: ledger.verify_settings
       select
@@ -133,5 +135,6 @@ async function onSnapshot(
         afterId = organizationId;
       }
     } while (page.length === ORGANIZATIONS_PAGE);
-  });
+  };
+  await inTransaction(sql, proveAll, "isolation level repeatable read read only");
 }

@@ -1,5 +1,7 @@
 /** API keys: listing, making (the token is shown once) and revoking them. */
+
 import { z } from "zod";
+import { inTransaction } from "../database/transaction.ts";
 import { PublicError } from "../errors.ts";
 import type { Member } from "../identity/session.ts";
 import { apiKeyStatus, createApiKey, revokeApiKey } from "../keys/api-key.ts";
@@ -156,7 +158,7 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
       const { id: organizationId } = member.organization;
       const employeeIds = member.visibleEmployeeIds;
       const { reservationMaxUsd, ...fields } = body;
-      return await dependencies.sql.begin(async (transaction) => {
+      return await inTransaction(dependencies.sql, async (transaction) => {
         const { apiKeyId, token } = await createApiKey(
           transaction,
           {
@@ -194,7 +196,8 @@ function revokeEndpoint(dependencies: Dependencies): Endpoint {
         id: params.id,
         employeeIds: member.visibleEmployeeIds,
       };
-      const row = await dependencies.sql.begin(
+      const row = await inTransaction(
+        dependencies.sql,
         async (transaction) => await revokeApiKey(transaction, key, change),
       );
       return itemOf(row, now);

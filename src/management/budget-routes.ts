@@ -1,8 +1,10 @@
 /** Budgets: listing them with what is left in the present window, and making them. */
+
 import { z } from "zod";
 import { createBudget } from "../budgets/budget.ts";
 import { type BudgetRow, budgetList } from "../budgets/queries.ts";
 import type { BudgetPeriod } from "../budgets/window.ts";
+import { inTransaction } from "../database/transaction.ts";
 import { PublicError } from "../errors.ts";
 import { formatUsd } from "../money.ts";
 import type { Dependencies } from "./dependencies.ts";
@@ -183,7 +185,7 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
     run: async ({ body, member, now, change }) => {
       const { id: organizationId } = member.organization;
       const { amountUsd, ...fields } = body;
-      return await dependencies.sql.begin(async (transaction) => {
+      return await inTransaction(dependencies.sql, async (transaction) => {
         const onlyId = await createBudget(
           transaction,
           {

@@ -109,6 +109,6 @@ function logAnswer(
   if (refusal !== null && refusal.status >= 500) {
     log.error("management request failed", { ...fields, error: refusal.cause });
   } else {
-    log.info("management request", fields);
+    log.info("management.request", fields);
   }
 }

@@ -1,7 +1,9 @@
 /** Policies: listing and making them. */
+
 import { z } from "zod";
 import { createPolicy, type NewPolicy } from "../budgets/policy.ts";
 import { type PolicyRow, policyList } from "../budgets/queries.ts";
+import { inTransaction } from "../database/transaction.ts";
 import { PublicError } from "../errors.ts";
 import type { Member } from "../identity/session.ts";
 import type { Dependencies } from "./dependencies.ts";
@@ -155,7 +157,7 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
     run: async ({ body, member, change }) => {
       requireKindAllowed(member, body.kind);
       const { id: organizationId } = member.organization;
-      return await dependencies.sql.begin(async (transaction) => {
+      return await inTransaction(dependencies.sql, async (transaction) => {
         const onlyId = await createPolicy(transaction, newPolicyOf(body, organizationId), change);
         const beforeId = idPlace("policy", { limit: 1 });
         const [row] = await policyList(transaction, { organizationId, onlyId, beforeId, limit: 1 });

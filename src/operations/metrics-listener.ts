@@ -4,6 +4,7 @@ import type { Registry } from "prom-client";
 import type { ListenAddress } from "../config.ts";
 import { PublicError } from "../errors.ts";
 import type { Secret } from "../secret.ts";
+import { openListener } from "./listen-error.ts";
 
 type MetricsListenerOptions = {
   listen: ListenAddress;
@@ -15,14 +16,16 @@ type MetricsListenerOptions = {
 
 /** Starts to listen. Throws when the address is taken. */
 export function serveMetrics(options: MetricsListenerOptions): Bun.Server<undefined> {
-  return Bun.serve({
-    hostname: options.listen.host,
-    port: options.listen.port,
-    // Bun's own error page would show source code.
-    development: false,
-    routes: { "/metrics": (request) => answer(request, options) },
-    fetch: () => new Response("not found\n", { status: 404 }),
-  });
+  return openListener("SPENDRA_METRICS_LISTEN", options.listen, () =>
+    Bun.serve({
+      hostname: options.listen.host,
+      port: options.listen.port,
+      // Bun's own error page would show source code.
+      development: false,
+      routes: { "/metrics": (request) => answer(request, options) },
+      fetch: () => new Response("not found\n", { status: 404 }),
+    }),
+  );
 }
 
 async function answer(request: Request, options: MetricsListenerOptions): Promise<Response> {

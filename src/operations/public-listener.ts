@@ -6,6 +6,7 @@
 import type { ListenAddress } from "../config.ts";
 import type { Log } from "../log.ts";
 import type { Health } from "./health.ts";
+import { openListener } from "./listen-error.ts";
 
 /** A static page or file: body and headers. */
 export type PageAsset = {
@@ -35,33 +36,46 @@ const IDLE_TIMEOUT_SECONDS = 255;
 /** Starts to listen. Throws when the address is taken. */
 export function servePublic(options: PublicListenerOptions): Bun.Server<undefined> {
   const { health, log } = options;
-  return Bun.serve({
-    hostname: options.listen.host,
-    port: options.listen.port,
-    idleTimeout: IDLE_TIMEOUT_SECONDS,
-    maxRequestBodySize: BODY_BYTES_MAX,
-    development: false,
-    routes: {
-      "/v1/*": (request, server) => {
-        // A model may think in silence for longer than any idle timeout.
-        server.timeout(request, 0);
-        return options.inference(request);
+  return openListener("SPENDRA_LISTEN", options.listen, () =>
+    Bun.serve({
+      hostname: options.listen.host,
+      port: options.listen.port,
+      idleTimeout: IDLE_TIMEOUT_SECONDS,
+      maxRequestBodySize: BODY_BYTES_MAX,
+      development: false,
+      routes: {
+        "/v1/*": (request, server) => {
+          // A model may think in silence for longer than any idle timeout.
+          server.timeout(request, 0);
+          return hasAddress(request) ? options.inference(request) : noAddress();
+        },
+        "/management/*": (request, server) =>
+          hasAddress(request)
+            ? options.management(request, server.requestIP(request)?.address ?? "")
+            : noAddress(),
+        "/openapi.json": { GET: async () => Response.json(await options.openApiDocument()) },
+        "/health": { GET: () => health.health() },
+        "/health/live": { GET: () => health.live() },
+        "/live": { GET: () => health.live() },
+        "/health/ready": { GET: () => health.ready() },
+        "/ready": { GET: () => health.ready() },
       },
-      "/management/*": (request, server) =>
-        options.management(request, server.requestIP(request)?.address ?? ""),
-      "/openapi.json": { GET: async () => Response.json(await options.openApiDocument()) },
-      "/health": { GET: () => health.health() },
-      "/health/live": { GET: () => health.live() },
-      "/live": { GET: () => health.live() },
-      "/health/ready": { GET: () => health.ready() },
-      "/ready": { GET: () => health.ready() },
-    },
-    fetch: (request) => answerPage(request, options),
-    error: (error) => {
-      log.error("http.unforeseen", { error });
-      return new Response("internal error\n", { status: 500 });
-    },
-  });
+      fetch: (request) => (hasAddress(request) ? answerPage(request, options) : noAddress()),
+      error: (error) => {
+        log.error("http.unforeseen", { error });
+        return new Response("internal error\n", { status: 500 });
+      },
+    }),
+  );
+}
+
+/** The address is put together from the Host header, in which a caller may write anything. */
+function hasAddress(request: Request): boolean {
+  return URL.canParse(request.url);
+}
+
+function noAddress(): Response {
+  return new Response("The Host header does not name a host.\n", { status: 400 });
 }
 
 function answerPage(request: Request, { pages, assets }: PublicListenerOptions): Response {

@@ -6,6 +6,7 @@
  */
 import { z } from "zod";
 import { emptyBuckets, type ReadUsage } from "./buckets.ts";
+import { storableUsage } from "./provider-usage.ts";
 
 const tokens = z.number().int().nonnegative().nullish();
 
@@ -49,6 +50,6 @@ export function readOpenAiChatUsage(usage: unknown): ReadUsage | null {
       outputReasoningTokens: BigInt(reasoning),
       outputAudioTokens: BigInt(audioOut),
     },
-    providerUsage: parsed.data,
+    providerUsage: storableUsage(parsed.data),
   };
 }
