@@ -90,7 +90,7 @@ describe("the OpenAPI document", () => {
       expect(
         status === "204" || (answer?.schema !== undefined && answer.example !== undefined),
       ).toBe(true);
-      expect(responses["503"]?.$ref).toBe("#/components/responses/Problem");
+      expect(responses["503"]?.$ref).toBe("#/components/responses/Problem503");
     }
   });
 

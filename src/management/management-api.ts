@@ -107,7 +107,7 @@ function logAnswer(
     ...(refusal === null ? {} : { errorCode: refusal.code }),
   };
   if (refusal !== null && refusal.status >= 500) {
-    log.error("management request failed", { ...fields, error: refusal.cause });
+    log.error("management.request_failed", { ...fields, error: refusal.cause });
   } else {
     log.info("management.request", fields);
   }

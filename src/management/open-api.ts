@@ -1,10 +1,12 @@
 /** The OpenAPI document of the whole server: the management routes and the hand-written others. */
+
 import { swagger } from "@elysiajs/swagger";
 import { type AnyElysia, Elysia } from "elysia";
 import { z } from "zod";
 import { errorCatalogue } from "../errors.ts";
 import { gatewayComponents, gatewayPaths } from "./gateway-paths.ts";
 import { schemaOf } from "./operation-detail.ts";
+import { problemResponses } from "./problem-examples.ts";
 
 const SPECIFICATION_URL = "http://management.invalid/openapi.json";
 
@@ -17,18 +19,6 @@ const problem = z.strictObject({
   request_id: z.string(),
   errors: z.array(z.strictObject({ field: z.string(), reason: z.string() })),
 });
-
-const problemExample: z.output<typeof problem> = {
-  type: "about:blank",
-  title: "Bad Request",
-  status: 400,
-  detail: "These fields cannot be accepted: amountUsd.",
-  code: "invalid_request",
-  request_id: "req_01KAJ3M2YV8Q4T6W9ZB5C7D1E2",
-  errors: [
-    { field: "amountUsd", reason: 'must be US dollars as a decimal string, such as "12.5"' },
-  ],
-};
 
 /** Asks the swagger plugin for the document. Its page, which loads from a CDN, is never served. */
 export async function describeApi(
@@ -68,16 +58,7 @@ function documentation(cookieName: string) {
       },
       schemas: { Problem: schemaOf(problem, "output"), ...gatewayComponents.schemas },
       responses: {
-        Problem: {
-          description: "Refused or failed, as problem details (RFC 9457).",
-          headers: { "x-request-id": { $ref: "#/components/headers/RequestId" } },
-          content: {
-            "application/problem+json": {
-              schema: { $ref: "#/components/schemas/Problem" },
-              example: problemExample,
-            },
-          },
-        },
+        ...problemResponses(),
         ...gatewayComponents.responses,
       },
     },

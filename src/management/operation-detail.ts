@@ -2,12 +2,13 @@
  * What OpenAPI says of one endpoint, made from its zod schemas. Given to the swagger plugin as a
  * finished description, because from a zod schema itself the plugin would print zod's internals.
  */
+
 import type { DocumentDecoration } from "elysia";
 import { z } from "zod";
 import { type Endpoint, type EndpointDocumentation, noBody, type Resource } from "./endpoint.ts";
+import { type ProblemStatus, problemReference } from "./problem-examples.ts";
 
 /** Named in `components` of the document; see open-api.ts. */
-const PROBLEM = { $ref: "#/components/responses/Problem" };
 
 const problemStatuses = { open: [400, 403, 413, 429, 500, 503], member: [401, 500, 503] } as const;
 
@@ -92,14 +93,14 @@ function answerOf({ answer, answerExample }: EndpointDocumentation) {
 
 function problemsOf({ isOpen, params, body, query }: EndpointDocumentation) {
   const takesInput = [params, query].some((schema) => Object.keys(schema.shape).length > 0);
-  const statuses: readonly number[] = isOpen
+  const statuses: readonly ProblemStatus[] = isOpen
     ? problemStatuses.open
     : [
         ...problemStatuses.member,
-        403,
-        ...(takesInput || body !== noBody ? [400] : []),
-        ...(body === noBody ? [] : [413]),
-        ...(Object.keys(params.shape).length > 0 ? [404] : []),
+        403 as const,
+        ...(takesInput || body !== noBody ? ([400] as const) : []),
+        ...(body === noBody ? [] : ([413] as const)),
+        ...(Object.keys(params.shape).length > 0 ? ([404] as const) : []),
       ];
-  return Object.fromEntries(statuses.map((status) => [status, PROBLEM]));
+  return Object.fromEntries(statuses.map((status) => [status, problemReference(status)]));
 }

@@ -76,7 +76,7 @@ function LevelBadge({ standing }: { standing: Standing }) {
     case "full":
       return <span class="badge badge-danger">Nothing left</span>;
     case "near":
-      return <span class="badge badge-warning">{standing.usedPercent}% used</span>;
+      return <span class="badge badge-warning">{standing.usedPercent}% used or held</span>;
     case "calm":
       return <span class="badge">{usedWords(standing)}</span>;
   }
@@ -84,7 +84,7 @@ function LevelBadge({ standing }: { standing: Standing }) {
 
 function usedWords({ usedPercent, settledNanoUsd, heldNanoUsd }: Standing): string {
   if (settledNanoUsd + heldNanoUsd === 0n) return "Unused";
-  return usedPercent === 0 ? "Under 1% used" : `${usedPercent}% used`;
+  return usedPercent === 0 ? "Under 1% used or held" : `${usedPercent}% used or held`;
 }
 
 interface RenewalProps {
