@@ -440,7 +440,7 @@ describe("failures", () => {
     await sql`alter table policies rename column broken_column to name`;
     expect(answer).toMatchObject({ status: 500, body: { code: "internal_error" } });
     expect(JSON.stringify(answer.body)).not.toContain("column");
-    const failed = broken.lines.filter(({ event }) => event === "management request failed");
+    const failed = broken.lines.filter(({ event }) => event === "management.request_failed");
     expect(failed).toHaveLength(1);
     expect(failed[0]?.fields).toMatchObject({ route: "/management/policies", status: 500, userId });
   });
