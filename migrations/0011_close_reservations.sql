@@ -30,6 +30,9 @@ as $$
       select from budget_windows o where o.organization_id = w.organization_id and o.id = w.id
     )
   order by w.organization_id, w.id
+  -- Waits for a change of the amount that is under way: it does not see the window that is opened
+  -- here, and the window would keep the old amount for its whole period.
+  for share of b
   on conflict do nothing
 $$;
 

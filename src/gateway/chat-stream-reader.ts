@@ -7,6 +7,7 @@ import { readOpenAiChatUsage } from "../usage/openai-chat.ts";
 import { dataOf, EventSplitter } from "./sse-events.ts";
 
 const USAGE_MARK = Buffer.from('"usage"');
+const NO_USAGE_MARK = Buffer.from('"usage":null');
 const DONE_MARK = Buffer.from("[DONE]");
 /** A chunk's text is inside about this much JSON; only the estimate goes by it. */
 const CHUNK_ENVELOPE_BYTES = 200;
@@ -57,7 +58,7 @@ export class ChatStreamReader {
   /** Looks at an event; answers whether it is the usage chunk that the caller did not ask for. */
   #takesOut(event: Buffer): boolean {
     this.#completionBytes += Math.max(event.length - CHUNK_ENVELOPE_BYTES, 1);
-    if (!event.includes(USAGE_MARK)) {
+    if (!mayReportUsage(event)) {
       return false;
     }
     const chunk = parseChunk(event);
@@ -70,6 +71,16 @@ export class ChatStreamReader {
     const isOnlyUsage = usage !== null && Array.isArray(choices) && choices.length === 0;
     return isOnlyUsage && this.#hidesUsageChunk;
   }
+}
+
+/** A stream that was asked for usage says "usage":null in every chunk but the one that has it. */
+function mayReportUsage(event: Buffer): boolean {
+  const at = event.indexOf(USAGE_MARK);
+  if (at < 0) {
+    return false;
+  }
+  const isNull = event.subarray(at, at + NO_USAGE_MARK.length).equals(NO_USAGE_MARK);
+  return !isNull || event.includes(USAGE_MARK, at + NO_USAGE_MARK.length);
 }
 
 function isDoneEvent(event: Buffer): boolean {

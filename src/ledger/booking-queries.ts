@@ -128,7 +128,8 @@ export async function bookingDifferences(
           when v.recovered_nano_usd is distinct from v.reversed_nano_usd
             then 'recovery_not_reversed'
           -- A correction to nothing, because nothing was bought, leaves no event in force.
-          when r.is_booked and s.event_count is null and not (r.is_corrected and r.cost_nano_usd = 0)
+          when r.is_booked and not (r.is_corrected and r.cost_nano_usd = 0)
+            and s.event_count is null
             then 'spend_event_missing'
           when not r.is_booked and s.event_count > 0 then 'spend_event_unexpected'
           when s.event_count > 1 then 'spend_event_repeated'

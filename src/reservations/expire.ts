@@ -34,17 +34,22 @@ export async function expireOrphans(
   node: { id: string; startedAt: Date },
 ): Promise<number> {
   let ended = 0;
-  let orphans: readonly HeldRow[];
-  do {
-    orphans = await reservationsHeldByNode(sql, node.id, node.startedAt, EXPIRED_MAX);
-    ended += await expireAll(orphans, writer, clock);
-  } while (orphans.length === EXPIRED_MAX);
-  return ended;
+  for (;;) {
+    const orphans = await reservationsHeldByNode(sql, node.id, node.startedAt, EXPIRED_MAX);
+    const endedNow = await expireAll(orphans, writer, clock);
+    ended += endedNow;
+    // Where nothing ends, a database that only answers reads would give the same ones for ever.
+    if (orphans.length < EXPIRED_MAX || endedNow === 0) {
+      return ended;
+    }
+  }
 }
 
 async function expireAll(due: readonly HeldRow[], writer: Writer, clock: Clock): Promise<number> {
+  // What was ended by an earlier sweep and waits for the database is not put in line once more.
+  const open = due.filter(({ id }) => !writer.isEnding(id));
   const ended = await Promise.all(
-    due.map((row) => writer.close(toClosing(row, clock.now()), toRequestRecord(row, clock.now()))),
+    open.map((row) => writer.close(toClosing(row, clock.now()), toRequestRecord(row, clock.now()))),
   );
   return ended.filter(Boolean).length;
 }

@@ -21,6 +21,8 @@ export class SpoolFile {
   readonly #file: FileHandle;
   #waiting: Appending[] = [];
   #isWriting = false;
+  /** There may be the beginning of a record behind the last whole one. */
+  #isTorn = false;
   #length: number;
 
   private constructor(file: FileHandle, length: number) {
@@ -72,8 +74,8 @@ export class SpoolFile {
     this.#isWriting = true;
     try {
       await this.#file.truncate(0);
-      await this.#file.datasync();
       this.#length = 0;
+      await this.#file.datasync();
     } finally {
       this.#isWriting = false;
       this.#writeWaiting();
@@ -112,15 +114,26 @@ export class SpoolFile {
   }
 
   async #write(bytes: Buffer): Promise<void> {
+    if (this.#isTorn) {
+      await this.#cutOff();
+    }
+    this.#isTorn = true;
     try {
       await this.#file.appendFile(bytes);
       await this.#file.datasync();
       this.#length += bytes.length;
+      this.#isTorn = false;
     } catch (error) {
-      // Half a record would hide all that come after it.
-      await this.#file.truncate(this.#length);
+      // A disk that cannot even do this is asked again before the next record.
+      await this.#cutOff().catch(() => {});
       throw error;
     }
+  }
+
+  /** Half a record would hide all that come after it. */
+  async #cutOff(): Promise<void> {
+    await this.#file.truncate(this.#length);
+    this.#isTorn = false;
   }
 }
 

@@ -1,49 +1,37 @@
 /**
- * What waits for the writer, in order of arrival, and how a batch is made of it and answered.
- * Bounded: beyond the limits new reservations are refused at once and telemetry is dropped.
+ * What waits for the writer, in order of arrival. Bounded: beyond the limits new reservations are
+ * refused at once and telemetry is dropped.
  */
-import { assert } from "../assert.ts";
 import type { Clock } from "../clock.ts";
-import { PublicError } from "../errors.ts";
-import { type ClosingJson, toClosingJson, toRequestRow } from "./batch-json.ts";
-import type { BatchRow } from "./queries.ts";
-import type { NewReservation, RequestRecord, ReserveOutcome, WindowState } from "./reservation.ts";
-
-type Waiting<Value> = { resolve: (value: Value) => void; reject: (error: unknown) => void };
-
-export type WaitingClosing = Waiting<boolean> & {
-  closing: ClosingJson;
-  requestRow: object | null;
-};
-
-export type WaitingReservation = Waiting<ReserveOutcome> & {
-  reservation: NewReservation;
-  /** The caller was told "unavailable"; a grant that comes after that is given back. */
-  hasGivenUp: boolean;
-};
-
-type WaitingRequest = Waiting<void> & { requestRow: object };
-
-export type WriterBatch = {
-  closings: readonly WaitingClosing[];
-  reservations: readonly WaitingReservation[];
-  records: readonly WaitingRequest[];
-  /** Every request row of the batch: those of the closings and those that stand alone. */
-  requestRows: readonly object[];
-  size: number;
-};
+import { toClosingJson, toRequestRow } from "./batch-json.ts";
+import type { NewReservation, RequestRecord, ReserveOutcome } from "./reservation.ts";
+import {
+  toBatch,
+  unavailable,
+  type WaitingClosing,
+  type WaitingRequest,
+  type WaitingReservation,
+  type WriterBatch,
+} from "./writer-batch.ts";
 
 /** A caller waits no longer than this for a decision; the answer is then 503. */
 const RESERVE_WAIT_MAX_MS = 900;
-const RETRY_AFTER_SECONDS = 2;
 const BATCH_ITEMS_MAX = 512;
 const WAITING_RESERVATIONS_MAX = 10_000;
 const WAITING_RECORDS_MAX = 10_000;
+/** Twice the time after which the server ends any statement of the writer. */
+const RELEASE_AGAIN_AFTER_MS = 10_000;
+/** Beyond this the sweeper finds what is held. */
+const DOUBTFUL_MAX = 10_000;
 
 export class WriterQueue {
   #closings: WaitingClosing[] = [];
   #reservations: WaitingReservation[] = [];
   #records: WaitingRequest[] = [];
+  /** How many closings of a reservation are not in the database yet. */
+  readonly #ending = new Map<string, number>();
+  /** Released without having been found, on a connection after the one that asked for them. */
+  #doubtful: { reservation: NewReservation; sinceMs: number }[] = [];
   readonly #clock: Clock;
 
   constructor(clock: Clock) {
@@ -78,7 +66,32 @@ export class WriterQueue {
 
   /** Closings are never refused: the money is spent already. */
   addClosing(waiting: WaitingClosing): void {
-    this.#closings.push(waiting);
+    const { reservationId } = waiting.closing;
+    this.#ending.set(reservationId, (this.#ending.get(reservationId) ?? 0) + 1);
+    const leave = (): void => {
+      const others = (this.#ending.get(reservationId) ?? 0) - 1;
+      if (others > 0) {
+        this.#ending.set(reservationId, others);
+      } else {
+        this.#ending.delete(reservationId);
+      }
+    };
+    this.#closings.push({
+      ...waiting,
+      resolve: (wasOpen) => {
+        leave();
+        waiting.resolve(wasOpen);
+      },
+      reject: (error) => {
+        leave();
+        waiting.reject(error);
+      },
+    });
+  }
+
+  /** Whether an end of this reservation waits, or is on its way. */
+  isEnding(reservationId: string): boolean {
+    return this.#ending.has(reservationId);
   }
 
   addRequest(request: RequestRecord): Promise<void> {
@@ -131,111 +144,38 @@ export class WriterQueue {
   /** Lets go of reservations that nobody waits for any more. */
   releaseLater(abandoned: readonly NewReservation[]): void {
     for (const reservation of abandoned) {
-      const closing = toClosingJson({
-        organizationId: reservation.organizationId,
-        reservationId: reservation.id,
-        provider: reservation.provider,
-        windowIds: reservation.windows.map(({ id }) => id),
-        occurredAt: this.#clock.now(),
-        status: "released",
+      this.#release(reservation, (wasHeld) => {
+        if (!wasHeld && this.#doubtful.length < DOUBTFUL_MAX) {
+          this.#doubtful.push({ reservation, sinceMs: this.#clock.monotonicMs() });
+        }
       });
-      this.#closings.push({ closing, requestRow: null, resolve: () => {}, reject: () => {} });
     }
   }
-}
 
-/** Answers everyone in a written batch. Returns grants that came too late for their caller. */
-export function resolveAll(
-  batch: WriterBatch,
-  rows: readonly BatchRow[],
-): readonly NewReservation[] {
-  const byReservation = new Map(rows.map((row) => [row.reservation_id, row]));
-  for (const { closing, resolve } of batch.closings) {
-    resolve(byReservation.get(closing.reservationId)?.outcome === "closed");
-  }
-  const tooLate: NewReservation[] = [];
-  for (const waiting of batch.reservations) {
-    const outcome = toOutcome(byReservation.get(waiting.reservation.id));
-    if (waiting.hasGivenUp && outcome.status === "granted") {
-      tooLate.push(waiting.reservation);
-    } else {
-      waiting.resolve(outcome);
+  /**
+   * A statement on a lost connection may be carried out after the release that was sent on the next
+   * one: a server that was frozen runs both when it goes on, in any order. So what was not found
+   * held is released once more, when that statement must have ended. Answers whether there was any.
+   */
+  releaseAgain(): boolean {
+    const untilMs = this.#clock.monotonicMs() - RELEASE_AGAIN_AFTER_MS;
+    const ripe = this.#doubtful.filter(({ sinceMs }) => sinceMs <= untilMs);
+    this.#doubtful = this.#doubtful.filter(({ sinceMs }) => sinceMs > untilMs);
+    for (const { reservation } of ripe) {
+      this.#release(reservation, () => {});
     }
+    return ripe.length > 0;
   }
-  for (const { resolve } of batch.records) {
-    resolve();
+
+  #release(reservation: NewReservation, resolve: (wasHeld: boolean) => void): void {
+    const closing = toClosingJson({
+      organizationId: reservation.organizationId,
+      reservationId: reservation.id,
+      provider: reservation.provider,
+      windowIds: reservation.windows.map(({ id }) => id),
+      occurredAt: this.#clock.now(),
+      status: "released",
+    });
+    this.#closings.push({ closing, requestRow: null, resolve, reject: () => {} });
   }
-  return tooLate;
-}
-
-/** Tells everyone but the closings that the database is out of reach. Returns what may be held. */
-export function rejectAll(batch: WriterBatch, cause: unknown): readonly NewReservation[] {
-  for (const { reject } of batch.reservations) {
-    reject(unavailable("The budget store cannot be reached.", cause));
-  }
-  for (const { reject } of batch.records) {
-    reject(unavailable("The request could not be put on record.", cause));
-  }
-  return batch.reservations.map(({ reservation }) => reservation);
-}
-
-/** The same work, one item a batch. */
-export function splitBatch(batch: WriterBatch): readonly WriterBatch[] {
-  return [
-    ...batch.closings.map((closing) => toBatch([closing], [], [])),
-    ...batch.reservations.map((reservation) => toBatch([], [reservation], [])),
-    ...batch.records.map((record) => toBatch([], [], [record])),
-  ];
-}
-
-function toBatch(
-  closings: readonly WaitingClosing[],
-  reservations: readonly WaitingReservation[],
-  records: readonly WaitingRequest[],
-): WriterBatch {
-  return {
-    closings,
-    reservations,
-    records,
-    requestRows: [
-      ...closings.flatMap(({ requestRow }) => (requestRow === null ? [] : [requestRow])),
-      ...records.map(({ requestRow }) => requestRow),
-    ],
-    size: closings.length + reservations.length + records.length,
-  };
-}
-
-function toOutcome(row: BatchRow | undefined): ReserveOutcome {
-  assert(row !== undefined, "every reservation of a batch is answered");
-  switch (row.outcome) {
-    case "granted":
-      return { status: "granted", tightest: toWindowState(row) };
-    case "no_room":
-      return { status: "no_room", window: toWindowState(row) };
-    case "duplicate":
-    case "stale":
-    case "key_unknown":
-    case "key_revoked":
-    case "key_expired":
-    case "key_inactive":
-      return { status: row.outcome };
-    default:
-      assert(false, `a reservation has no outcome called ${row.outcome}`);
-  }
-}
-
-function toWindowState(row: BatchRow): WindowState {
-  return {
-    windowId: row.window_id ?? "",
-    limitNanoUsd: row.limit_nano_usd ?? 0n,
-    settledNanoUsd: row.settled_nano_usd ?? 0n,
-    heldNanoUsd: row.held_nano_usd ?? 0n,
-  };
-}
-
-function unavailable(message: string, cause?: unknown): PublicError {
-  return new PublicError("reservation_unavailable", message, {
-    retryAfterSeconds: RETRY_AFTER_SECONDS,
-    cause,
-  });
 }

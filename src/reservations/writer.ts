@@ -10,7 +10,7 @@
  */
 import { type Clock, sleep } from "../clock.ts";
 import type { Queryable, Sql } from "../database/client.ts";
-import { isTransient, violatedConstraint } from "../database/sqlstate.ts";
+import { violatedConstraint } from "../database/sqlstate.ts";
 import { PublicError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
@@ -20,13 +20,15 @@ import { OpenReservations } from "./open-reservations.ts";
 import { type BatchRow, batchWrite } from "./queries.ts";
 import type { Closing, NewReservation, RequestRecord, ReserveOutcome } from "./reservation.ts";
 import type { Spool, SpoolRecord } from "./spool.ts";
+import { writeFailureOf } from "./write-failure.ts";
 import {
   rejectAll,
   resolveAll,
   splitBatch,
   type WriterBatch,
-  WriterQueue,
-} from "./writer-queue.ts";
+  withoutRequest,
+} from "./writer-batch.ts";
+import { WriterQueue } from "./writer-queue.ts";
 
 const BACKOFF_FIRST_MS = 25;
 const BACKOFF_MAX_MS = 1_000;
@@ -92,6 +94,11 @@ export class Writer {
     return await closed;
   }
 
+  /** Whether this process is already on the way to end this reservation. */
+  isEnding(reservationId: string): boolean {
+    return this.#queue.isEnding(reservationId);
+  }
+
   /** Books what an earlier process left in the spool. Resolves when nothing of it is left. */
   async replay(left: readonly SpoolRecord[]): Promise<void> {
     const replayed = left.map((record) => replayKept(this.#queue, this.#parts.spool, record));
@@ -108,6 +115,9 @@ export class Writer {
 
   /** Tells the sweeper that the running calls are alive, and looks after the disk. */
   async beat(sql: Queryable): Promise<void> {
+    if (this.#queue.releaseAgain()) {
+      this.#start();
+    }
     await Promise.all([this.#open.extend(sql), this.#parts.spool.probe()]);
   }
 
@@ -185,18 +195,28 @@ export class Writer {
 
   async #recover(batch: WriterBatch, error: unknown): Promise<boolean> {
     const { log, metrics } = this.#parts;
-    if (isTransient(error)) {
+    const failure = writeFailureOf(error);
+    if (failure !== "refused") {
       metrics.writerFailures.inc();
       log.warn("writer.unavailable", { count: batch.size, error });
       this.#queue.returnClosings(batch);
-      // The commit may have happened although we did not hear of it: what is held is let go again.
-      this.#queue.releaseLater(rejectAll(batch, error));
+      const rejected = rejectAll(batch, error);
+      if (failure === "in_doubt") {
+        // The commit may have happened although we did not hear of it: what is held is let go.
+        this.#queue.releaseLater(rejected);
+      }
       return false;
     }
     if (batch.size === 1 && violatedConstraint(error) === IDEMPOTENCY_INDEX) {
       // Another node used the key in this instant; asked again, the database knows of it.
       this.#queue.returnReservations(batch);
       return true;
+    }
+    const bare = withoutRequest(batch);
+    if (bare !== null) {
+      // What is told of a request must not keep its money from being booked.
+      log.error("writer.request_refused", { error });
+      return await this.#write(bare);
     }
     if (batch.size === 1) {
       log.error("writer.record_refused", { error });
