@@ -9,6 +9,7 @@ import {
 } from "../src/usage/buckets.ts";
 import { estimateUsage } from "../src/usage/estimate.ts";
 import { readOpenAiChatUsage } from "../src/usage/openai-chat.ts";
+import { storableUsage } from "../src/usage/provider-usage.ts";
 
 const total = { prompt_tokens: 100, completion_tokens: 50, total_tokens: 150 };
 
@@ -23,7 +24,7 @@ function completion(details: unknown): unknown {
 test("what PostgreSQL cannot store is taken out of a usage object", () => {
   const usage = { prompt_tokens: 1, completion_tokens: 2, note: "a\u0000b\ud800", list: [1, "x"] };
   const deep = { a: { b: { c: { d: { e: 1 } } } } };
-  expect(readOpenAiChatUsage({ ...usage, deep })?.providerUsage).toEqual({
+  expect(storableUsage({ ...usage, deep })).toEqual({
     prompt_tokens: 1,
     completion_tokens: 2,
     note: "ab\ufffd",

@@ -3,15 +3,11 @@
  * the function's column names, amounts are text so that no number is rounded on the way.
  */
 import { providerAccountId, spendAccountId } from "../ledger/account.ts";
-import type { BookedUsage, Closing, NewReservation, RequestRecord } from "./reservation.ts";
+import { storableUsage } from "../usage/provider-usage.ts";
+import type { Closing, NewReservation, RequestRecord } from "./reservation.ts";
 
 /** What the column, a 4-byte integer, can hold: 24 days. */
 const DURATION_MAX_MS = 2_147_483_647;
-
-/** A usage object has a few hundred characters; what is a hundred times longer is not one. */
-const PROVIDER_USAGE_CHARACTERS_MAX = 32_768;
-/** In the name of a member, where it cannot be mended. */
-const UNSTORABLE_ESCAPE = /\\u(0000|d[89a-f][0-9a-f]{2})/i;
 
 export type BatchJson = {
   readonly windows: string | null;
@@ -149,7 +145,7 @@ function toClosingRow(closing: Closing): object {
     output_image_tokens: buckets.outputImageTokens.toString(),
     tool_calls: buckets.toolCalls.toString(),
     searches: buckets.searches.toString(),
-    provider_usage: toStorable(booked.providerUsage),
+    provider_usage: booked.providerUsage === null ? null : storableUsage(booked.providerUsage),
   };
 }
 
@@ -175,17 +171,8 @@ export function toRequestRow(request: RequestRecord): object {
 
 /**
  * PostgreSQL takes neither a zero character nor half of a surrogate pair in a text (error class
- * 22), and what a provider or a caller wrote must not keep money from being booked.
+ * 22), and what a caller wrote must not keep money from being booked.
  */
-function toStorable(usage: BookedUsage["providerUsage"]): BookedUsage["providerUsage"] {
-  const text = JSON.stringify(usage, (_, value: unknown) =>
-    typeof value === "string" ? toStorableText(value) : value,
-  );
-  return text.length <= PROVIDER_USAGE_CHARACTERS_MAX && !UNSTORABLE_ESCAPE.test(text)
-    ? (JSON.parse(text) as BookedUsage["providerUsage"])
-    : null;
-}
-
 function toStorableText(text: string): string {
   return text.replaceAll("\u0000", "\uFFFD").toWellFormed();
 }

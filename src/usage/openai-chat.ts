@@ -6,7 +6,6 @@
  */
 import { z } from "zod";
 import { emptyBuckets, type ReadUsage } from "./buckets.ts";
-import { storableUsage } from "./provider-usage.ts";
 
 const tokens = z.number().int().nonnegative().nullish();
 
@@ -50,6 +49,6 @@ export function readOpenAiChatUsage(usage: unknown): ReadUsage | null {
       outputReasoningTokens: BigInt(reasoning),
       outputAudioTokens: BigInt(audioOut),
     },
-    providerUsage: storableUsage(parsed.data),
+    providerUsage: parsed.data,
   };
 }
