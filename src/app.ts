@@ -43,9 +43,9 @@ export type App = {
 
 const READER_CONNECTIONS_MAX = 6;
 const WRITER_STATEMENT_TIMEOUT_MS = 5_000;
-const FLUSH_TIMEOUT_MS = 5_000;
+const FLUSH_TIMEOUT_MS = 3_000;
 const FLUSH_POLL_MS = 10;
-const CLOSE_TIMEOUT_SECONDS = 5;
+const CLOSE_TIMEOUT_SECONDS = 2;
 const CHECK_TIMEOUT_MS = 250;
 const SCHEMA_CHECK_TIMEOUT_MS = 750;
 /** Well below the deadline of a hold, so that one missed beat loses nothing. */

@@ -20,7 +20,9 @@ test("the directory of a running process is refused, with its number", async () 
   const stat = await readFile(`/proc/${child.pid}/stat`, "utf8");
   const startedAt = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
   await writeFile(join(directory, "lock"), `${child.pid} ${startedAt}`);
-  const failure: unknown = await claimNodeIdentity(directory, new Date()).catch((error) => error);
+  const failure: unknown = await claimNodeIdentity(directory, new Date()).catch(
+    (error: unknown) => error,
+  );
   child.kill();
   await child.exited;
   expect(String(failure)).toContain(`in use by process ${child.pid}`);

@@ -130,10 +130,12 @@ describe("while the database is away", () => {
   );
 
   test("a reservation is refused in time and holds nothing afterwards", async () => {
-    await proxy.stall();
+    proxy.stall();
     const reservation = newReservation();
     const startedMs = performance.now();
-    const failure: unknown = await opened.writer.reserve(reservation).catch((error) => error);
+    const failure: unknown = await opened.writer
+      .reserve(reservation)
+      .catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: "reservation_unavailable", retryAfterSeconds: 2 });
     expect(performance.now() - startedMs).toBeLessThan(1_500);
     await proxy.restore();
@@ -195,7 +197,9 @@ describe("while the database is away", () => {
     const held = await hold();
     await proxy.cut();
     expect(await opened.writer.close(settled(held, 400n), null)).toBe(true);
-    const failure: unknown = await opened.writer.reserve(newReservation()).catch((error) => error);
+    const failure: unknown = await opened.writer
+      .reserve(newReservation())
+      .catch((error: unknown) => error);
     expect(failure).toMatchObject({ code: "reservation_unavailable" });
     expect(String(failure)).toContain("spool");
     await proxy.restore();

@@ -43,7 +43,7 @@ async function claimLock(path: string, lockPath: string): Promise<void> {
       await lock.close();
       return;
     } catch (error) {
-      const [processId = 0, startedAt] = await readLock(lockPath);
+      const [processId, startedAt] = await readLock(lockPath);
       if (attempt > 1 || (await isAlive(processId, startedAt))) {
         throw processId > 0 ? new StateDirectoryInUseError(path, processId) : error;
       }

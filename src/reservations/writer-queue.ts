@@ -106,9 +106,10 @@ export class WriterQueue {
 
   /** The next batch, settlements first; null when nothing waits. */
   take(): WriterBatch | null {
-    const closings = this.#takeClosings();
+    const { closings, hasSecondEnds } = this.#takeClosings();
     this.#reservations = this.#reservations.filter(({ hasGivenUp }) => !hasGivenUp);
-    const reservations = this.#reservations.splice(0, BATCH_ITEMS_MAX);
+    // A closing that waits goes before them as well.
+    const reservations = this.#reservations.splice(0, hasSecondEnds ? 0 : BATCH_ITEMS_MAX);
     const records = this.#records.splice(0, BATCH_ITEMS_MAX);
     const batch = toBatch(closings, reservations, records);
     return batch.size === 0 ? null : batch;
@@ -118,17 +119,17 @@ export class WriterQueue {
    * A reservation is closed once a batch: two of its closings in one statement would both find it
    * open and both be booked. The second (the sweeper's beside the call's own) waits for the next.
    */
-  #takeClosings(): WaitingClosing[] {
-    const taken: WaitingClosing[] = [];
-    const later: WaitingClosing[] = [];
+  #takeClosings(): { closings: readonly WaitingClosing[]; hasSecondEnds: boolean } {
+    const closings: WaitingClosing[] = [];
+    const secondEnds: WaitingClosing[] = [];
     const reservationIds = new Set<string>();
     for (const waiting of this.#closings.splice(0, BATCH_ITEMS_MAX)) {
       const { reservationId } = waiting.closing;
-      (reservationIds.has(reservationId) ? later : taken).push(waiting);
+      (reservationIds.has(reservationId) ? secondEnds : closings).push(waiting);
       reservationIds.add(reservationId);
     }
-    this.#closings = [...later, ...this.#closings];
-    return taken;
+    this.#closings = [...secondEnds, ...this.#closings];
+    return { closings, hasSecondEnds: secondEnds.length > 0 };
   }
 
   /** After a failure: the closings of the batch go back to the front, in their order. */

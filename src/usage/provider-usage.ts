@@ -22,17 +22,14 @@ function storableMembers(object: object, depth: number): ProviderUsage {
 }
 
 function storable(value: unknown, depth: number): unknown {
-  switch (typeof value) {
-    case "string":
-      return storableText(value);
-    case "number":
-    case "boolean":
-      return value;
-    case "object":
-      return value === null || depth === DEPTH_MAX ? null : storableMembers(value, depth + 1);
-    default:
-      return null;
+  if (typeof value === "string") {
+    return storableText(value);
   }
+  if (typeof value === "number" || typeof value === "boolean") {
+    return value;
+  }
+  const isObject = typeof value === "object" && value !== null;
+  return isObject && depth < DEPTH_MAX ? storableMembers(value, depth + 1) : null;
 }
 
 function storableText(text: string): string {
