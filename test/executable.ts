@@ -1,11 +1,16 @@
 /** The executable, built once a run and shared by all tests that need it. */
 
+import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const root = join(import.meta.dir, "..");
 let built: Promise<string> | undefined;
 
-/** Path of `dist/spendra`, made from the present sources. The first call takes a few seconds. */
+/**
+ * Path of a copy of `dist/spendra`, made from the present sources and alone in a directory, so that
+ * it finds nothing of the repository beside it. The first call takes a few seconds.
+ */
 export function builtExecutable(): Promise<string> {
   built ??= build();
   return built;
@@ -19,5 +24,9 @@ async function build(): Promise<string> {
   });
   const [exitCode, log] = await Promise.all([child.exited, new Response(child.stderr).text()]);
   if (exitCode !== 0) throw new Error(`the build failed with exit code ${exitCode}:\n${log}`);
-  return join(root, "dist", "spendra");
+  const directory = mkdtempSync(join(tmpdir(), "spendra-executable-"));
+  process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
+  const copy = join(directory, "spendra");
+  copyFileSync(join(root, "dist", "spendra"), copy);
+  return copy;
 }
