@@ -1,7 +1,6 @@
 /** The executable, built once a run and shared by all tests that need it. */
 
-import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 
 const root = join(import.meta.dir, "..");
@@ -24,9 +23,10 @@ async function build(): Promise<string> {
   });
   const [exitCode, log] = await Promise.all([child.exited, new Response(child.stderr).text()]);
   if (exitCode !== 0) throw new Error(`the build failed with exit code ${exitCode}:\n${log}`);
-  const directory = mkdtempSync(join(tmpdir(), "spendra-executable-"));
-  process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
+  // Under a plain `bun test` there is no directory of the run, and dist/alone is used again.
+  const directory = join(process.env["SPENDRA_TEST_DIRECTORY"] ?? join(root, "dist"), "alone");
+  await mkdir(directory, { recursive: true });
   const copy = join(directory, "spendra");
-  copyFileSync(join(root, "dist", "spendra"), copy);
+  await copyFile(join(root, "dist", "spendra"), copy);
   return copy;
 }

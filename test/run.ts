@@ -9,7 +9,7 @@
 
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { startLocalPostgres } from "../src/operations/local-postgres.ts";
 import { findChromium } from "./chromium.ts";
 import { listLeftDatabases, testServerSettings } from "./postgres.ts";
@@ -85,7 +85,12 @@ async function runBunTest(
     ],
     {
       cwd: root,
-      env: { ...process.env, SPENDRA_TEST_POSTGRES_URL: postgresUrl },
+      env: {
+        ...process.env,
+        SPENDRA_TEST_POSTGRES_URL: postgresUrl,
+        // Removed with everything in it when the run is over.
+        SPENDRA_TEST_DIRECTORY: dirname(report),
+      },
       stdio: ["ignore", "inherit", "inherit"],
     },
   );
