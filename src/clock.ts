@@ -20,10 +20,22 @@ export function sleep(durationMs: number): Promise<void> {
 
 /** Waits for the promise, but no longer than this; leaves no timer behind that keeps us alive. */
 export async function waitAtMost(promise: Promise<unknown>, timeoutMs: number): Promise<void> {
+  await withTimeout<unknown>(promise, timeoutMs, () => undefined);
+}
+
+/**
+ * Settles as the promise does, or, when that takes longer than this, as `onTimeout` says: with its
+ * value or its error. Leaves no timer behind; what the promise brings later is not looked at.
+ */
+export async function withTimeout<Value>(
+  promise: Promise<Value>,
+  timeoutMs: number,
+  onTimeout: () => Value,
+): Promise<Value> {
   const timeout = Promise.withResolvers<void>();
   const timer = setTimeout(timeout.resolve, timeoutMs);
   try {
-    await Promise.race([promise, timeout.promise]);
+    return await Promise.race([promise, timeout.promise.then(onTimeout)]);
   } finally {
     clearTimeout(timer);
   }

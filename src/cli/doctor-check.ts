@@ -1,5 +1,5 @@
 /** One line of `spendra doctor`: a check with a time limit, and what came of it. */
-import type { Clock } from "../clock.ts";
+import { type Clock, withTimeout } from "../clock.ts";
 
 /** `skip`: it could not be looked at because of a failure that has its own line. */
 export type FindingStatus = "ok" | "warn" | "fail" | "skip";
@@ -40,17 +40,12 @@ export async function runCheck(
   work: () => Promise<Result>,
   explain: (error: unknown) => Result,
 ): Promise<Finding> {
-  const timeout = Promise.withResolvers<Result>();
-  const timer = setTimeout(() => {
-    const seconds = CHECK_TIMEOUT_MS / 1000;
-    timeout.resolve(fail(`no answer within ${seconds} s`, "See whether this host or it is busy."));
-  }, CHECK_TIMEOUT_MS);
+  const late = () =>
+    fail(`no answer within ${CHECK_TIMEOUT_MS / 1000} s`, "See whether this host or it is busy.");
   try {
-    return { check, ...(await Promise.race([work(), timeout.promise])) };
+    return { check, ...(await withTimeout(work(), CHECK_TIMEOUT_MS, late)) };
   } catch (error) {
     return { check, ...explain(error) };
-  } finally {
-    clearTimeout(timer);
   }
 }
 

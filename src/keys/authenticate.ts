@@ -3,7 +3,7 @@
  * database makes the memory forget (LISTEN/NOTIFY), and what it has not heard of yet is caught by
  * the epochs in the reserve statement. A database that cannot be asked is never the caller's fault.
  */
-import type { Clock } from "../clock.ts";
+import { type Clock, withTimeout } from "../clock.ts";
 import type { Sql } from "../database/client.ts";
 import { PublicError } from "../errors.ts";
 import { type ApiKeyFacts, type Authority, loadAuthority } from "./authority.ts";
@@ -52,7 +52,10 @@ export function createAuthenticator(options: {
     const running = loading.get(apiKeyId) ?? load(apiKeyId);
     loading.set(apiKeyId, running);
     try {
-      return await inTime(running);
+      // What it brings later is still remembered.
+      return await withTimeout(running, LOAD_TIMEOUT_MS, () => {
+        throw new Error("the database did not answer in time");
+      });
     } catch (cause) {
       throw new PublicError("reservation_unavailable", "The key store cannot be reached.", {
         retryAfterSeconds: RETRY_AFTER_SECONDS,
@@ -111,15 +114,4 @@ function remember(known: Map<string, Authority>, apiKeyId: string, authority: Au
     known.delete(oldest.value);
   }
   known.set(apiKeyId, authority);
-}
-
-/** Rejects when the promise takes too long; what it brings later is still remembered. */
-async function inTime<Value>(promise: Promise<Value>): Promise<Value> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error("too slow")), LOAD_TIMEOUT_MS);
-  try {
-    return await Promise.race([promise, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -3,7 +3,7 @@
  * so that the answer comes within a second whatever hangs. A check that could not be made because
  * another one failed is `skipped`, so that the answer names the cause and nothing else.
  */
-import type { Clock } from "../clock.ts";
+import { type Clock, withTimeout } from "../clock.ts";
 
 export type CheckStatus = "ok" | "degraded" | "fail" | "skipped";
 
@@ -99,14 +99,11 @@ function shareRuns(run: () => Promise<void>, clock: Clock): () => Promise<void> 
 
 async function runCheck(check: ReadinessCheck, clock: Clock): Promise<Result> {
   const startedMs = clock.monotonicMs();
-  const timeout = Promise.withResolvers<"fail">();
-  const timer = setTimeout(() => timeout.resolve("fail"), check.timeoutMs);
   const outcome = check.run().then(
-    () => "ok" as const,
-    () => "fail" as const,
+    (): CheckStatus => "ok",
+    (): CheckStatus => "fail",
   );
-  const status = await Promise.race([outcome, timeout.promise]);
-  clearTimeout(timer);
+  const status = await withTimeout<CheckStatus>(outcome, check.timeoutMs, () => "fail");
   const durationMs = Math.round((clock.monotonicMs() - startedMs) * 10) / 10;
   return { status, durationMs };
 }

@@ -8,7 +8,7 @@
  * it is released again; a closing is repeated until it is in the database, and meanwhile kept on
  * disk (durable-close.ts).
  */
-import { type Clock, sleep } from "../clock.ts";
+import { type Clock, sleep, withTimeout } from "../clock.ts";
 import type { Queryable, Sql } from "../database/client.ts";
 import { violatedConstraint } from "../database/sqlstate.ts";
 import { PublicError } from "../errors.ts";
@@ -172,13 +172,11 @@ export class Writer {
       batch.reservations.map(({ reservation }) => reservation),
       batch.requestRows,
     );
-    const silence = Promise.withResolvers<never>();
-    const timer = setTimeout(() => silence.reject(new SilentDatabaseError()), BATCH_TIMEOUT_MS);
+    const written = batchWrite(this.#sql, json, this.#parts.clock.now());
     try {
-      return await Promise.race([
-        batchWrite(this.#sql, json, this.#parts.clock.now()),
-        silence.promise,
-      ]);
+      return await withTimeout(written, BATCH_TIMEOUT_MS, () => {
+        throw new SilentDatabaseError();
+      });
     } catch (error) {
       if (error instanceof SilentDatabaseError) {
         const silent = this.#sql;
@@ -188,8 +186,6 @@ export class Writer {
         });
       }
       throw error;
-    } finally {
-      clearTimeout(timer);
     }
   }
 

@@ -3,6 +3,7 @@
  * does the work, so that any number of nodes run each slot once.
  */
 import { Cron } from "croner";
+import { withTimeout } from "../clock.ts";
 import type { Log } from "../log.ts";
 import { maskSecrets } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
@@ -73,10 +74,6 @@ export async function runSlot(job: Job, slotAt: Date, options: SchedulerOptions)
 }
 
 async function runWithTimeout(job: Job, parts: JobParts): Promise<RunResult> {
-  const timeout = Promise.withResolvers<RunResult>();
-  const timer = setTimeout(() => {
-    timeout.resolve({ status: "timeout", processedCount: null, error: null });
-  }, job.timeoutMs);
   const finished = Promise.try(() => job.run(parts)).then(
     (processedCount): RunResult => ({ status: "ok", processedCount, error: null }),
     (thrown: unknown): RunResult => ({
@@ -85,9 +82,11 @@ async function runWithTimeout(job: Job, parts: JobParts): Promise<RunResult> {
       error: maskSecrets(String(thrown)).slice(0, ERROR_CHARACTERS_MAX),
     }),
   );
-  const result = await Promise.race([finished, timeout.promise]);
-  clearTimeout(timer);
-  return result;
+  return await withTimeout(finished, job.timeoutMs, () => ({
+    status: "timeout",
+    processedCount: null,
+    error: null,
+  }));
 }
 
 /** The planned instant, not the one at which the timer fired: all nodes must name one slot. */
