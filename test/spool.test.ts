@@ -207,6 +207,7 @@ describe("while the database is away", () => {
       "the spool is empty",
       async () => (await stat(join(directory, SPOOL))).size === 0,
     );
+    await waitUntil("the spool takes records again", () => opened.spool.canKeep);
     expect((await opened.writer.reserve(newReservation())).status).toBe("granted");
   });
 
