@@ -25,6 +25,7 @@ export const errorCatalogue = {
   ),
   per_request_limit_exceeded: entry(403, "permission_error", "Dearer than one request may be."),
   budget_exceeded: entry(402, "insufficient_quota", "A hard cap has no room for this request."),
+  rate_limit_exceeded: entry(429, "rate_limit_error", "A rate limit has no room for this request."),
   model_not_priced: entry(400, "invalid_request_error", "The model has no price in the catalog."),
   invalid_request: entry(400, "invalid_request_error", "The request is malformed."),
   request_too_large: entry(413, "invalid_request_error", "The request body is too large."),

@@ -23,18 +23,24 @@ const ID_PREFIXES = {
   ledgerEntry: "ent",
   auditEvent: "aud",
   node: "nod",
+  alert: "alt",
 } as const;
 
 export type IdKind = keyof typeof ID_PREFIXES;
 
 const ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const TIME_CHARACTERS = 10;
-const RANDOM_CHARACTERS = 16;
+const CHARACTERS = ALPHABET.split("");
+/** Two characters, ten random bits, by their number. */
+const PAIRS = CHARACTERS.flatMap((first) => CHARACTERS.map((second) => first + second));
+const RANDOM_PAIRS = 8;
 
-/** Random bytes are fetched in bulk: one call to the system for 1,024 ids instead of one each. */
-const POOL_BYTES = RANDOM_CHARACTERS * 1024;
-const pool = new Uint8Array(POOL_BYTES);
-let poolOffset = POOL_BYTES;
+/** Random numbers are fetched in bulk: one call to the system for 1,024 ids instead of one each. */
+const pool = new Uint16Array(RANDOM_PAIRS * 1024);
+let poolOffset = pool.length;
+
+/** Ids are made many in a millisecond, and begin alike. */
+let newestTime = { timeMs: Number.NaN, text: "" };
 
 /** Makes a new id, e.g. `newId("reservation", clock.now())` → `rsv_01KAJ3…`. */
 export function newId(kind: IdKind, madeAt: Date): string {
@@ -55,6 +61,11 @@ export function isId(kind: IdKind, text: string): boolean {
   return text.startsWith(`${ID_PREFIXES[kind]}_`) && ULID.test(idSuffix(text));
 }
 
+/** Sorts before every id that is made at this instant or later, and after the earlier ones. */
+export function earliestId(kind: IdKind, at: Date): string {
+  return `${ID_PREFIXES[kind]}_${timeText(at.getTime())}`;
+}
+
 /** When the id was made, to the millisecond. */
 export function timeOfId(id: string): Date {
   let timeMs = 0;
@@ -67,20 +78,27 @@ export function timeOfId(id: string): Date {
 const ULID = /^[0-9A-HJKMNP-TV-Z]{26}$/;
 
 function newUlid(timeMs: number): string {
-  let time = "";
-  let rest = timeMs;
-  for (let index = 0; index < TIME_CHARACTERS; index++) {
-    time = ALPHABET.charAt(rest % 32) + time;
-    rest = Math.floor(rest / 32);
+  if (newestTime.timeMs !== timeMs) {
+    newestTime = { timeMs, text: timeText(timeMs) };
   }
-  if (poolOffset + RANDOM_CHARACTERS > POOL_BYTES) {
+  if (poolOffset === pool.length) {
     crypto.getRandomValues(pool);
     poolOffset = 0;
   }
-  let random = "";
-  for (let index = 0; index < RANDOM_CHARACTERS; index++) {
-    random += ALPHABET.charAt((pool[poolOffset + index] ?? 0) & 31);
+  let ulid = newestTime.text;
+  const end = poolOffset + RANDOM_PAIRS;
+  while (poolOffset < end) {
+    ulid += PAIRS[(pool[poolOffset++] ?? 0) % PAIRS.length];
   }
-  poolOffset += RANDOM_CHARACTERS;
-  return time + random;
+  return ulid;
+}
+
+function timeText(timeMs: number): string {
+  let text = "";
+  let rest = timeMs;
+  for (let index = 0; index < TIME_CHARACTERS; index++) {
+    text = ALPHABET.charAt(rest % 32) + text;
+    rest = Math.floor(rest / 32);
+  }
+  return text;
 }

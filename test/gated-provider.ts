@@ -10,13 +10,15 @@ export type GatedProvider = {
   count: () => number;
   /** Lets every waiting and every later call be answered. */
   open: () => void;
+  /** Lets later calls wait again. */
+  close: () => void;
   stop(): Promise<void>;
 };
 
 export const GATED_USAGE = { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 };
 
 export function gateProvider(): GatedProvider {
-  const gate = Promise.withResolvers<void>();
+  let gate = Promise.withResolvers<void>();
   let count = 0;
   const server = Bun.serve({
     hostname: "127.0.0.1",
@@ -36,7 +38,10 @@ export function gateProvider(): GatedProvider {
   return {
     baseUrl: `http://127.0.0.1:${server.port}/v1`,
     count: () => count,
-    open: gate.resolve,
+    open: () => gate.resolve(),
+    close: () => {
+      gate = Promise.withResolvers<void>();
+    },
     stop: () => server.stop(true),
   };
 }

@@ -19,7 +19,12 @@ type UsageRow = { calls: bigint; cost: bigint; least: bigint };
 export async function checkBooks(book: Book, world: World): Promise<void> {
   const { sql } = world.ground;
   const ids = book.reservations.map(({ id }) => id);
-  const [windows, reservations, usage] = await Promise.all([
+  const [rates, windows, reservations, usage] = await Promise.all([
+    sql<{ id: string; held: bigint; used: bigint }[]>`
+      select id, held_units as held, used_units as used
+      from rate_windows
+      where policy_id = any(${world.rateLimits.map(({ policyId }) => policyId)})
+    `,
     sql<WindowRow[]>`
       select id, limit_nano_usd as limit, held_nano_usd as held, settled_nano_usd as settled
       from budget_windows
@@ -52,6 +57,11 @@ export async function checkBooks(book: Book, world: World): Promise<void> {
     same(`limit of ${id}`, limit, book.limits.get(id));
     same(`held in ${id}`, held, book.heldIn(id));
     same(`settled in ${id}`, settled, book.settledIn(id));
+  }
+  same("rate windows", rates.length, book.rateLimits.size);
+  for (const { id, held, used } of rates) {
+    same(`held in ${id}`, held, book.rateHeldIn(id));
+    same(`used in ${id}`, used, book.rateUsedIn(id));
   }
   same("reservations", reservations.map(({ id }) => id).sort(), [...ids].sort());
   for (const row of reservations) checkReservation(row, book);

@@ -5,7 +5,7 @@ import { expireDue, expireOrphans } from "../src/reservations/expire.ts";
 import { HOLD_MS } from "../src/reservations/open-reservations.ts";
 import type { NewReservation, Closing as WriterClosing } from "../src/reservations/reservation.ts";
 import { emptyBuckets } from "../src/usage/buckets.ts";
-import type { Book, BookReservation } from "./lifecycle-book.ts";
+import { type Book, type BookReservation, MOST_TOKENS, USED_TOKENS } from "./lifecycle-book.ts";
 import { checkBooks } from "./lifecycle-check.ts";
 import type { World } from "./lifecycle-world.ts";
 
@@ -15,6 +15,9 @@ type CloseSpec = { pick: number; how: CloseHow };
 type ReserveSpec = {
   amount: bigint;
   budgets: number[];
+  /** Of these, the ones that do not bind, unless they are all there are. */
+  soft: number[];
+  rates: number[];
   key: number;
   keyHash: number | null;
   isStale: boolean;
@@ -37,7 +40,7 @@ function batch(closings: CloseSpec[], reservations: ReserveSpec[]): Command {
         const wasOpen = book.close(id, as, cost);
         same(await closed[index], wasOpen, `closing ${id} as ${as}`);
       }
-      for (const reservation of asked) book.open(reservation.windows);
+      for (const reservation of asked) book.open(reservation, world.rateLimits);
       for (const [index, reservation] of asked.entries()) {
         const isStale = reservations[index]?.isStale ?? false;
         const outcome = book.reserve(toBook(reservation, world), isStale);
@@ -154,6 +157,8 @@ export function allCommands(): fc.Arbitrary<Command>[] {
   const reserveSpec: fc.Arbitrary<ReserveSpec> = fc.record({
     amount: fc.oneof(fc.bigInt(0n, 700n), fc.constantFrom(0n, 1n, 75n, 500n, 1_000n)),
     budgets: fc.subarray([0, 1, 2, 3], { minLength: 1 }),
+    soft: fc.subarray([1, 3]),
+    rates: fc.subarray([0, 1, 2], { maxLength: 2 }),
     key: fc.constantFrom(0, 0, 0, 1),
     keyHash: fc.option(fc.nat(2), { freq: 1 }),
     isStale: fc.constantFrom(false, false, false, false, false, true),
@@ -199,6 +204,8 @@ async function toReservation(
   const apiKeyId = book.keys[spec.key]?.id ?? "";
   const [key] = await sql<[{ epoch: bigint }]>`select epoch from api_keys where id = ${apiKeyId}`;
   const now = world.clock.now();
+  const hard = spec.budgets.filter((budget) => !spec.soft.includes(budget));
+  const soft = spec.budgets.filter((budget) => spec.soft.includes(budget) && hard.length > 0);
   const hash = spec.keyHash === null ? null : `${spec.keyHash}`.padStart(64, "0");
   return {
     organizationId: company.organizationId,
@@ -214,9 +221,11 @@ async function toReservation(
     model: "gpt-4o-mini",
     route: "/v1/chat/completions",
     amountNanoUsd: spec.amount,
-    windows: world.windowsOf(spec.budgets),
-    promptTokensMax: 10n,
-    completionTokensMax: 20n,
+    windows: world.windowsOf(hard.length > 0 ? hard : spec.budgets),
+    softWindows: world.windowsOf(soft),
+    rateWindows: world.rateWindowsOf(spec.rates),
+    promptTokensMax: MOST_TOKENS.prompt,
+    completionTokensMax: MOST_TOKENS.completion,
     priceVersion: "test",
     nodeId: world.nodeId,
     deadlineAt: new Date(world.nowMs + HOLD_MS),
@@ -230,11 +239,14 @@ function toBook(reservation: NewReservation, world: World): BookReservation {
     apiKeyId: reservation.apiKeyId,
     amountNanoUsd: reservation.amountNanoUsd,
     windows: reservation.windows,
+    softWindows: reservation.softWindows,
+    rateWindows: reservation.rateWindows,
     keyHash: reservation.idempotency?.keyHash ?? null,
     reservedAtMs: world.nowMs,
     deadlineAtMs: world.nowMs + HOLD_MS,
     status: "held",
     costNanoUsd: null,
+    usedTokens: 0n,
     isCorrected: false,
     entries: [],
     liveEvents: 0,
@@ -270,7 +282,7 @@ function toClosing(
     organizationId,
     reservationId: found.id,
     provider: "openai",
-    windowIds: found.windows.map(({ id }) => id),
+    windowIds: [...found.windows, ...found.softWindows, ...found.rateWindows].map(({ id }) => id),
     occurredAt,
   };
   if (as === "released") return { ...shared, status: as };
@@ -283,7 +295,11 @@ function toClosing(
       usageSource: as === "expired" ? "recovered" : "provider",
       priceVersion: "test",
       costNanoUsd,
-      buckets: { ...emptyBuckets, inputUncachedTokens: 3n, outputTextTokens: 4n },
+      buckets: {
+        ...emptyBuckets,
+        inputUncachedTokens: USED_TOKENS.prompt,
+        outputTextTokens: USED_TOKENS.completion,
+      },
       providerUsage: null,
     },
   };

@@ -10,7 +10,14 @@ import { openPartitions } from "../src/database/migrator.ts";
 import { verifyLedger } from "../src/ledger/verify.ts";
 import { Book } from "./lifecycle-book.ts";
 import { allCommands } from "./lifecycle-commands.ts";
-import { addKey, type BudgetSpec, type Ground, World, ZONES } from "./lifecycle-world.ts";
+import {
+  addKey,
+  type BudgetSpec,
+  type Ground,
+  type RateSpec,
+  World,
+  ZONES,
+} from "./lifecycle-world.ts";
 import { foundCompany } from "./node.ts";
 import { type TestDatabase, testDatabase } from "./postgres.ts";
 import { openTcpProxy } from "./tcp-proxy.ts";
@@ -50,8 +57,13 @@ test(
       timeZone: fc.constantFrom(...ZONES),
       limitNanoUsd: limits,
     });
+    const rates = fc.tuple(
+      fc.bigInt(0n, 20n).map((limit) => rateOf("requests", limit, "hour")),
+      fc.bigInt(0n, 400n).map((limit) => rateOf("tokens", limit, "day")),
+      fc.bigInt(0n, 6n).map((limit) => rateOf("concurrent_calls", limit, null)),
+    );
     const story = fc.asyncProperty(
-      fc.array(budget, { minLength: 4, maxLength: 4 }),
+      fc.record({ budgets: fc.array(budget, { minLength: 4, maxLength: 4 }), rates }),
       fc.constantFrom(...clockChanges()),
       fc.integer({ min: -90, max: 5 }),
       fc.commands(allCommands(), { maxCommands: COMMANDS_MAX, size: "max" }),
@@ -59,7 +71,7 @@ test(
         const world = await World.open(ground, specs, changeMs + offsetMinutes * 60_000);
         const keys = [await addKey(ground), await addKey(ground)];
         const limitOf = new Map(
-          world.budgets.map(({ id }, index) => [id, specs[index]?.limitNanoUsd ?? 0n]),
+          world.budgets.map(({ id }, index) => [id, specs.budgets[index]?.limitNanoUsd ?? 0n]),
         );
         const facts = { isActive: true, isRevoked: false };
         const book = new Book(
@@ -87,6 +99,10 @@ test(
   },
   TIME_LIMIT_MS + 30_000,
 );
+
+function rateOf(unit: RateSpec["unit"], limit: bigint, period: RateSpec["period"]): RateSpec {
+  return { unit, limit, period };
+}
 
 function failureOf<Story extends unknown[]>(found: fc.RunDetails<Story>): string {
   const story = found.counterexample?.map((part) => fc.stringify(part)).join("\n  ") ?? "";

@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { changeByInstallation } from "../src/audit/audit-event.ts";
 import { createBudget } from "../src/budgets/budget.ts";
+import { createPolicy } from "../src/budgets/policy.ts";
+import { type RateLimit, type RateWindow, rateWindowAt } from "../src/budgets/rate-window.ts";
 import { type BudgetPeriod, type BudgetWindow, windowAt } from "../src/budgets/window.ts";
 import type { DemoCompany } from "../src/cli/demo-company.ts";
 import type { Clock } from "../src/clock.ts";
@@ -33,6 +35,7 @@ export const ZONES = [
 ] as const;
 
 export type BudgetSpec = { period: BudgetPeriod; timeZone: string; limitNanoUsd: bigint };
+export type RateSpec = Pick<RateLimit, "unit" | "limit" | "period">;
 export type WorldBudget = { id: string; period: BudgetPeriod; timeZone: string };
 
 /** What all runs share. `proxy` stands in front of the database for the writer only. */
@@ -44,6 +47,7 @@ type Killable = { writer: Writer; spool: Spool; directory: string; kill(): void 
 export class World {
   readonly ground: Ground;
   readonly budgets: readonly WorldBudget[];
+  readonly rateLimits: readonly RateLimit[];
   readonly nodeId: string;
   nowMs: number;
   readonly clock: Clock = {
@@ -52,40 +56,28 @@ export class World {
   };
   #node: Killable | null = null;
 
-  private constructor(ground: Ground, budgets: readonly WorldBudget[], nowMs: number) {
+  private constructor(
+    ground: Ground,
+    limits: { budgets: readonly WorldBudget[]; rateLimits: readonly RateLimit[] },
+    nowMs: number,
+  ) {
     this.ground = ground;
-    this.budgets = budgets;
+    this.budgets = limits.budgets;
+    this.rateLimits = limits.rateLimits;
     this.nowMs = nowMs;
     this.nodeId = newId("node", new Date(nowMs));
   }
 
-  static async open(ground: Ground, specs: readonly BudgetSpec[], nowMs: number): Promise<World> {
-    const { sql, company } = ground;
+  static async open(
+    ground: Ground,
+    specs: { budgets: readonly BudgetSpec[]; rates: readonly RateSpec[] },
+    nowMs: number,
+  ): Promise<World> {
     const budgets: WorldBudget[] = [];
-    for (const spec of specs) {
-      const id = await sql.begin((transaction) =>
-        createBudget(
-          transaction,
-          {
-            organizationId: company.organizationId,
-            name: "Model",
-            scope: { kind: "organization", id: company.organizationId },
-            provider: null,
-            model: null,
-            tool: null,
-            environment: null,
-            amountNanoUsd: spec.limitNanoUsd,
-            period: spec.period,
-            timeZone: spec.timeZone,
-            startsAt: null,
-            endsAt: null,
-          },
-          changeByInstallation(new Date()),
-        ),
-      );
-      budgets.push({ id, period: spec.period, timeZone: spec.timeZone });
-    }
-    const world = new World(ground, budgets, nowMs);
+    for (const spec of specs.budgets) budgets.push(await addBudget(ground, spec));
+    const rateLimits: RateLimit[] = [];
+    for (const spec of specs.rates) rateLimits.push(await addRateLimit(ground, spec));
+    const world = new World(ground, { budgets, rateLimits }, nowMs);
     await world.#start(await newDirectory());
     return world;
   }
@@ -106,6 +98,13 @@ export class World {
       return window === null ? [] : [window];
     });
     return windows.sort((left, right) => (left.id < right.id ? -1 : 1));
+  }
+
+  rateWindowsOf(indexes: readonly number[]): RateWindow[] {
+    return indexes.flatMap((index) => {
+      const limit = this.rateLimits[index];
+      return limit === undefined ? [] : [rateWindowAt(limit, new Date(this.nowMs))];
+    });
   }
 
   /** Kills the node and starts it anew on what it left on its disk. `left` is booked already. */
@@ -140,6 +139,42 @@ export class World {
     this.#node = { writer, spool, directory, kill };
     await writer.replay(left);
   }
+}
+
+async function addBudget({ sql, company }: Ground, spec: BudgetSpec): Promise<WorldBudget> {
+  const { organizationId } = company;
+  const budget = {
+    organizationId,
+    name: "Model",
+    scope: { kind: "organization", id: organizationId } as const,
+    provider: null,
+    model: null,
+    tool: null,
+    environment: null,
+    amountNanoUsd: spec.limitNanoUsd,
+    period: spec.period,
+    timeZone: spec.timeZone,
+    startsAt: null,
+    endsAt: null,
+  };
+  const change = changeByInstallation(new Date());
+  const id = await sql.begin((transaction) => createBudget(transaction, budget, change));
+  return { id, period: spec.period, timeZone: spec.timeZone };
+}
+
+async function addRateLimit({ sql, company }: Ground, spec: RateSpec): Promise<RateLimit> {
+  const { organizationId } = company;
+  const everything = { provider: null, model: null };
+  const policy = {
+    organizationId,
+    name: "Model",
+    kind: "rate_limit" as const,
+    scope: { kind: "organization", id: organizationId } as const,
+    rate: { ...spec, ...everything, limit: Number(spec.limit) },
+  };
+  const change = changeByInstallation(new Date());
+  const policyId = await sql.begin((transaction) => createPolicy(transaction, policy, change));
+  return { ...spec, ...everything, policyId, policyName: "Model", createdAt: new Date(0) };
 }
 
 /** A key of the company's employee. */

@@ -227,12 +227,16 @@ describe("a budget", () => {
 });
 
 describe("a policy", () => {
+  const PARALLEL = { unit: "concurrent_calls", limit: 8 };
+
   test("of each kind is made and listed with its settings and an audit row", async () => {
     const scope = { kind: "team", id: acme.teamId };
     const policies = [
       { name: "Soft", kind: "soft_cap", budgetId: acme.budgetId },
       { name: "Limit", kind: "per_request_limit", scope, requestMaxUsd: "0.5" },
       { name: "Only", kind: "allowlist", scope, providers: ["openai"], models: ["*"] },
+      { name: "Slowly", kind: "rate_limit", scope, unit: "tokens", limit: 90_000, period: "hour" },
+      { name: "Few", kind: "rate_limit", scope, ...PARALLEL, model: "gpt-4o" },
     ];
     for (const policy of policies) {
       const { status, body } = await post("/policies", policy);
@@ -249,14 +253,17 @@ describe("a policy", () => {
 
   test("is refused when its kind is not built yet or its fields are another's", async () => {
     const scope = { kind: "team", id: acme.teamId };
-    const rate = await post("/policies", { name: "R", kind: "rate_limit", scope });
-    expect(rate).toMatchObject({ status: 400, body: { errors: [{ field: "kind" }] } });
-    expect(JSON.stringify(rate.body)).toContain("cannot be made in this version");
+    const review = await post("/policies", { name: "R", kind: "review", scope });
+    expect(review).toMatchObject({ status: 400, body: { errors: [{ field: "kind" }] } });
+    expect(JSON.stringify(review.body)).toContain("cannot be made in this version");
     for (const [field, body] of [
       ["budgetId", { name: "P", kind: "hard_cap", budgetId: "bud_x" }],
       ["scope", { name: "P", kind: "hard_cap", budgetId: acme.budgetId, scope }],
       ["models", { name: "P", kind: "allowlist", scope }],
       ["models", { name: "P", kind: "allowlist", scope, models: [] }],
+      ["period", { name: "P", kind: "rate_limit", scope, unit: "requests", limit: 5 }],
+      ["period", { name: "P", kind: "rate_limit", scope, ...PARALLEL, period: "day" }],
+      ["limit", { name: "P", kind: "rate_limit", scope, ...PARALLEL, limit: 0.5 }],
       ["requestMaxUsd", { name: "P", kind: "per_request_limit", scope, requestMaxUsd: "0" }],
     ] as const) {
       const answer = await post("/policies", body);

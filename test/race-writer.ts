@@ -50,6 +50,8 @@ export function toReservations(order: RaceOrder): NewReservation[] {
     route: "/v1/chat/completions",
     amountNanoUsd: BigInt(amount),
     windows: order.budgetIds.map(raceWindow),
+    softWindows: [],
+    rateWindows: [],
     promptTokensMax: 10n,
     completionTokensMax: 20n,
     priceVersion: "test",

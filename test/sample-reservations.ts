@@ -37,6 +37,8 @@ export async function makeReservations(sql: Sql, company: DemoCompany): Promise<
     route: "/v1/chat/completions",
     amountNanoUsd: HELD_NANO_USD,
     windows,
+    softWindows: [],
+    rateWindows: [],
     promptTokensMax: 10n,
     completionTokensMax: 20n,
     priceVersion: "test",

@@ -1,6 +1,7 @@
 /** Windows of budgets: calendar periods by the budget's own clock, in every kind of zone. */
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { type Cap, type GovernancePolicies, windowsOf } from "../src/budgets/applicable.ts";
 import {
   type BudgetPeriod,
   type BudgetWindow,
@@ -220,5 +221,98 @@ describe("every window", () => {
     expect(budgetId).toBe(BUDGET_ID);
     const other = rule({ id: "bud_01KAJ3M0000000000000000001", timeZone: "Asia/Kathmandu" });
     expect(windowAt(other, new Date("2026-11-21T12:00:00Z"))?.id).not.toBe(id);
+  });
+});
+
+describe("the windows of a call", () => {
+  const SELECTION = { provider: "openai", model: "gpt-4o", environment: "production" };
+
+  function cap(fields: Partial<Cap> = {}): Cap {
+    return {
+      policyId: "pol_1",
+      isHard: true,
+      budgetId: BUDGET_ID,
+      budgetName: "Test",
+      scope: { kind: "organization", id: "org_1" },
+      provider: null,
+      model: null,
+      environment: null,
+      period: "hour",
+      timeZone: "UTC",
+      startsAt: null,
+      endsAt: null,
+      createdAt: new Date("2026-01-15T10:30:00Z"),
+      ...fields,
+    };
+  }
+
+  function policies(...caps: Cap[]): GovernancePolicies {
+    return { caps, rateLimits: [], allowlists: [], requestMaxNanoUsd: null };
+  }
+
+  function windowsAt(of: GovernancePolicies, at: string): string[] {
+    return windowsOf(of, SELECTION, new Date(at)).hard.map(({ window }) => bounds(window));
+  }
+
+  test("change with the clock, at the millisecond, also when it is set back", () => {
+    const hourly = policies(cap());
+    const twelve = "2026-11-21T12:00Z 2026-11-21T13:00Z";
+    const one = "2026-11-21T13:00Z 2026-11-21T14:00Z";
+    expect(windowsAt(hourly, "2026-11-21T12:00:00.000Z")).toEqual([twelve]);
+    expect(windowsAt(hourly, "2026-11-21T12:59:59.999Z")).toEqual([twelve]);
+    expect(windowsAt(hourly, "2026-11-21T13:00:00.000Z")).toEqual([one]);
+    expect(windowsAt(hourly, "2026-11-21T12:59:59.999Z")).toEqual([twelve]);
+    expect(windowsAt(hourly, "2026-11-20T12:30:00.000Z")).toEqual([
+      "2026-11-20T12:00Z 2026-11-20T13:00Z",
+    ]);
+    expect(windowsAt(hourly, "2026-11-21T13:00:00.001Z")).toEqual([one]);
+  });
+
+  test("of a fixed range are none before it and after it, whenever it was asked", () => {
+    const range = policies(
+      cap({
+        period: "fixed",
+        startsAt: new Date("2026-03-01T09:00:00Z"),
+        endsAt: new Date("2026-03-15T18:00:00Z"),
+      }),
+    );
+    const inside = ["2026-03-01T09:00Z 2026-03-15T18:00Z"];
+    expect(windowsAt(range, "2026-03-01T08:59:59.999Z")).toEqual([]);
+    expect(windowsAt(range, "2026-03-01T09:00:00.000Z")).toEqual(inside);
+    expect(windowsAt(range, "2026-03-15T18:00:00.000Z")).toEqual([]);
+    expect(windowsAt(range, "2026-03-15T17:59:59.999Z")).toEqual(inside);
+    expect(windowsAt(range, "2026-02-01T00:00:00.000Z")).toEqual([]);
+  });
+
+  test("are those of the policies that are in force, not of the ones before", () => {
+    const at = "2026-11-21T12:30:00.000Z";
+    expect(windowsAt(policies(cap()), at)).toEqual(["2026-11-21T12:00Z 2026-11-21T13:00Z"]);
+    expect(windowsAt(policies(cap({ period: "day" })), at)).toEqual([
+      "2026-11-21T00:00Z 2026-11-22T00:00Z",
+    ]);
+    expect(windowsAt(policies(cap({ timeZone: "Asia/Kathmandu" })), at)).toEqual([
+      "2026-11-21T12:15Z 2026-11-21T13:15Z",
+    ]);
+  });
+
+  test("are equal to windows that are counted anew, for any walk of the clock", () => {
+    const caps = CALENDAR_PERIODS.map((period, index) =>
+      cap({ period, budgetId: `bud_${index}`, timeZone: ZONES[index] ?? "UTC" }),
+    );
+    const remembered = policies(...caps);
+    const steps = fc.array(fc.integer({ min: -90 * 60_000, max: 40 * 86_400_000 }), {
+      maxLength: 20,
+    });
+    fc.assert(
+      fc.property(steps, (walk) => {
+        let atMs = Date.parse("2026-10-24T00:00:00Z");
+        for (const stepMs of walk) {
+          atMs += stepMs;
+          const at = new Date(atMs);
+          const anew = policies(...caps.map((each) => ({ ...each })));
+          expect(windowsOf(remembered, SELECTION, at)).toEqual(windowsOf(anew, SELECTION, at));
+        }
+      }),
+    );
   });
 });

@@ -1,6 +1,6 @@
 /**
- * A new policy: what happens at a budget's limit (caps), how dear one request may be, and which
- * providers, models and tools are allowed at all. Not here: deciding a request by them.
+ * A new policy: what happens at a budget's limit (caps), how dear one request may be, how many there
+ * may be (rate limits), and which providers, models and tools are allowed at all. Not here: deciding a request by them.
  */
 import { type Change, recordAuditEvent } from "../audit/audit-event.ts";
 import type { Transaction } from "../database/client.ts";
@@ -10,6 +10,7 @@ import { formatUsd, type NanoUsd } from "../money.ts";
 import type { Scope } from "../organizations/scopes.ts";
 import { refuseUnknownScope } from "./budget.ts";
 import { budgetExists, policyInsert } from "./queries.ts";
+import type { RatePeriod, RateUnit } from "./rate-window.ts";
 
 /** A list that is absent restricts nothing. */
 type Allowlist = {
@@ -22,9 +23,19 @@ export type NewPolicy = { organizationId: string; name: string } & (
   | { kind: "hard_cap" | "soft_cap"; budgetId: string }
   | { kind: "per_request_limit"; scope: Scope; requestMaxNanoUsd: NanoUsd }
   | { kind: "allowlist"; scope: Scope; allowed: Allowlist }
+  | { kind: "rate_limit"; scope: Scope; rate: Rate }
 );
 
-/** What `policies.settings` holds, as JSON: amounts as decimal strings of dollars. */
+/** `period` is null for calls at the same time, and set for the other units. */
+type Rate = {
+  unit: RateUnit;
+  limit: number;
+  period: RatePeriod | null;
+  provider: string | null;
+  model: string | null;
+};
+
+/** What `policies.settings` holds, as JSON: amounts as decimal strings. */
 type PolicySettings = Readonly<Record<string, string | readonly string[]>>;
 
 /**
@@ -84,6 +95,16 @@ function settingsOf(policy: NewPolicy): PolicySettings {
         ...(providers === undefined ? {} : { providers }),
         ...(models === undefined ? {} : { models }),
         ...(tools === undefined ? {} : { tools }),
+      };
+    }
+    case "rate_limit": {
+      const { unit, limit, period, provider, model } = policy.rate;
+      return {
+        unit,
+        limit: String(limit),
+        ...(period === null ? {} : { period }),
+        ...(provider === null ? {} : { provider }),
+        ...(model === null ? {} : { model }),
       };
     }
   }

@@ -233,3 +233,12 @@ function scopeName(sql: Queryable, alias: "b" | "p" | "s") {
     end
   `;
 }
+
+/** Answers how many were deleted. One that a call is still held in stays. */
+export async function rateWindowDeleteEndedBefore(sql: Queryable, before: Date): Promise<number> {
+  const { count } = await sql`
+    -- name: rate_windows.delete_ended_before
+    delete from rate_windows where window_end < ${before} and held_units = 0
+  `;
+  return count;
+}

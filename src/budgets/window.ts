@@ -53,6 +53,11 @@ export function windowAt(rule: WindowRule, at: Date): BudgetWindow | null {
   return toWindow(rule, new Date(start.epochMilliseconds), new Date(end.epochMilliseconds));
 }
 
+/** Whether an instant falls into the window: `[start, end)`. */
+export function isWithin(window: BudgetWindow, at: Date): boolean {
+  return window.start <= at && (window.end === null || at < window.end);
+}
+
 /**
  * The hour that the local clock shows. Counted in elapsed time: the hour that autumn repeats is two
  * windows. Where a change of the clock falls into an hour (Lord Howe changes by 30 minutes), the

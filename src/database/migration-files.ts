@@ -19,6 +19,12 @@ import encryptionCanaries from "../../migrations/0014_encryption_canaries.sql" w
   type: "text",
 };
 import ledgerSeals from "../../migrations/0015_ledger_seals.sql" with { type: "text" };
+import alerts from "../../migrations/0016_alerts.sql" with { type: "text" };
+import rateWindows from "../../migrations/0017_rate_windows.sql" with { type: "text" };
+import closeReservationsPinned from "../../migrations/0018_close_reservations.sql" with {
+  type: "text",
+};
+import writeBatchPinned from "../../migrations/0019_write_batch.sql" with { type: "text" };
 
 export type MigrationFile = { readonly name: string; readonly sql: string };
 
@@ -38,4 +44,8 @@ export const migrationFiles: readonly MigrationFile[] = [
   { name: "0013_job_runs.sql", sql: jobRuns },
   { name: "0014_encryption_canaries.sql", sql: encryptionCanaries },
   { name: "0015_ledger_seals.sql", sql: ledgerSeals },
+  { name: "0016_alerts.sql", sql: alerts },
+  { name: "0017_rate_windows.sql", sql: rateWindows },
+  { name: "0018_close_reservations.sql", sql: closeReservationsPinned },
+  { name: "0019_write_batch.sql", sql: writeBatchPinned },
 ];

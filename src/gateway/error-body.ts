@@ -16,7 +16,7 @@ export function openAiErrorResponse(error: PublicError, requestId: string): Resp
   if (error.allow !== null) {
     headers.set("allow", error.allow);
   }
-  if (error.status < 500 && error.status !== 429) {
+  if (error.status < 500 && error.retryAfterSeconds === null) {
     headers.set("x-should-retry", "false");
   }
   const body = {

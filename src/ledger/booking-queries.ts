@@ -1,5 +1,6 @@
 /** SQL of the proof of bookings: reservations, spend events and ledger entries, side by side. */
 import type { Queryable } from "../database/client.ts";
+import { earliestId } from "../id.ts";
 import { DIFFERENCES_KEPT_MAX } from "./difference.ts";
 
 /** The id of the reservation that many places further on, or null when there are not so many. */
@@ -29,8 +30,8 @@ export async function reservationBefore(
     -- name: reservations.newest_before
     select id
     from reservations
-    where organization_id = ${organizationId} and reserved_at < ${before}
-    order by reserved_at desc, id desc
+    where organization_id = ${organizationId} and id < ${earliestId("reservation", before)}
+    order by id desc
     limit 1
   `;
   return rows[0]?.id ?? "";

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { createPolicy, type NewPolicy } from "../budgets/policy.ts";
 import { type PolicyRow, policyList } from "../budgets/queries.ts";
+import { RATE_PERIODS, RATE_UNITS } from "../budgets/rate-window.ts";
 import { inTransaction } from "../database/transaction.ts";
 import { PublicError } from "../errors.ts";
 import type { Member } from "../identity/session.ts";
@@ -33,6 +34,8 @@ const KINDS = [
   "review",
 ] as const;
 
+/** Far above any real limit, and exact in JSON. */
+const RATE_LIMIT_MAX = 1_000_000_000_000;
 const EXAMPLE_BUDGET_ID = "bud_01KAJ3M2YV8Q4T6W9ZB5C7D1E2";
 
 /** An empty list would allow nothing at all, which nobody writes on purpose. */
@@ -62,11 +65,33 @@ const allowlistBody = z.strictObject({
   tools: allowedField(modelField),
 });
 
-const createBody = z.discriminatedUnion("kind", [capBody, limitBody, allowlistBody], {
+const rateBody = z.strictObject({
+  name: nameField,
+  kind: z.literal("rate_limit"),
+  scope: scopeField,
+  unit: z.enum(RATE_UNITS).meta({
+    description:
+      "requests: calls admitted; tokens: held at the most a call can use, then what it used; " +
+      "concurrent_calls: calls that run at the same time.",
+  }),
+  limit: z.int("must be a whole number").min(0, "must not be below 0").max(RATE_LIMIT_MAX),
+  period: z
+    .enum(RATE_PERIODS)
+    .optional()
+    .meta({
+      description:
+        "A whole minute, hour or day of UTC. Needed for requests and tokens; " +
+        "calls at the same time have none.",
+    }),
+  provider: providerField.optional(),
+  model: modelField.optional(),
+});
+
+const createBody = z.discriminatedUnion("kind", [capBody, limitBody, allowlistBody, rateBody], {
   error: (issue) =>
     issue.code === "invalid_union"
-      ? "must be hard_cap, soft_cap, per_request_limit or allowlist; " +
-        "rate_limit and review cannot be made in this version"
+      ? "must be hard_cap, soft_cap, rate_limit, per_request_limit or allowlist; " +
+        "review cannot be made in this version"
       : undefined,
 });
 
@@ -80,6 +105,11 @@ const policyAnswer = z.strictObject({
   providers: z.array(z.string()).nullable().meta({ description: "Null: not restricted." }),
   models: z.array(z.string()).nullable(),
   tools: z.array(z.string()).nullable(),
+  unit: z.enum(RATE_UNITS).nullable().meta({ description: "Set for rate limits." }),
+  limit: z.int().nullable(),
+  period: z.enum(RATE_PERIODS).nullable(),
+  provider: z.string().nullable(),
+  model: z.string().nullable(),
   version: z.int(),
   createdAt: instant,
 });
@@ -90,6 +120,11 @@ const storedSettings = z.object({
   providers: z.array(z.string()).nullish().default(null),
   models: z.array(z.string()).nullish().default(null),
   tools: z.array(z.string()).nullish().default(null),
+  unit: z.enum(RATE_UNITS).nullish().default(null),
+  limit: z.coerce.number().nullish().default(null),
+  period: z.enum(RATE_PERIODS).nullish().default(null),
+  provider: z.string().nullish().default(null),
+  model: z.string().nullish().default(null),
 });
 
 const example: z.output<typeof policyAnswer> = {
@@ -102,6 +137,11 @@ const example: z.output<typeof policyAnswer> = {
   providers: null,
   models: null,
   tools: null,
+  unit: null,
+  limit: null,
+  period: null,
+  provider: null,
+  model: null,
   version: 1,
   createdAt: "2026-11-21T09:30:00.000Z",
 };
@@ -193,6 +233,20 @@ function newPolicyOf(body: z.output<typeof createBody>, organizationId: string):
       }
       const allowed = { providers, models, tools };
       return { organizationId, name, kind: body.kind, scope: body.scope, allowed };
+    }
+    case "rate_limit": {
+      const { unit, limit, period = null, provider = null, model = null } = body;
+      if ((unit === "concurrent_calls") !== (period === null)) {
+        throw new PublicError(
+          "invalid_request",
+          period === null
+            ? `A limit of ${unit} needs a period: ${RATE_PERIODS.join(", ")}.`
+            : "Calls at the same time have no period: leave it out.",
+          { param: "period" },
+        );
+      }
+      const rate = { unit, limit, period, provider, model };
+      return { organizationId, name, kind: body.kind, scope: body.scope, rate };
     }
   }
 }

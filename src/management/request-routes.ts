@@ -5,7 +5,7 @@ import type { Dependencies } from "./dependencies.ts";
 import { noBody, noParams, type Resource } from "./endpoint.ts";
 import { instant } from "./fields.ts";
 import { memberEndpoint } from "./member-endpoint.ts";
-import { cursorOfTime, pageAnswer, pageOf, pageQuery, timePlace } from "./page.ts";
+import { cursorOfId, idPlace, pageAnswer, pageOf, pageQuery } from "./page.ts";
 
 const requestAnswer = z.strictObject({
   id: z.string(),
@@ -55,10 +55,10 @@ export function requestResource(dependencies: Dependencies): Resource {
       const rows = await requestList(dependencies.sql, {
         organizationId: member.organization.id,
         actorIds: member.visibleEmployeeIds,
-        before: timePlace("request", query),
+        beforeId: idPlace("request", query),
         limit: query.limit + 1,
       });
-      return pageOf(rows, query.limit, itemOf, (row) => cursorOfTime(row.received_at_us, row));
+      return pageOf(rows, query.limit, itemOf, cursorOfId);
     },
   });
   return { prefix: "/requests", tag: "Requests", endpoints: [list] };

@@ -1,4 +1,4 @@
-/** Reservations, read only. */
+/** Reservations, read only: one by one, and summed up. */
 import { z } from "zod";
 import { formatUsd } from "../money.ts";
 import {
@@ -10,7 +10,8 @@ import type { Dependencies } from "./dependencies.ts";
 import { noBody, noParams, type Resource } from "./endpoint.ts";
 import { instant, timeOrNull, usd, usdOrNull } from "./fields.ts";
 import { memberEndpoint } from "./member-endpoint.ts";
-import { cursorOfTime, pageAnswer, pageOf, pageQuery, timePlace } from "./page.ts";
+import { cursorOfId, idPlace, pageAnswer, pageOf, pageQuery } from "./page.ts";
+import { baselineEndpoint, reportEndpoint } from "./reservation-report-routes.ts";
 
 const reservationAnswer = z.strictObject({
   id: z.string(),
@@ -65,13 +66,14 @@ export function reservationResource(dependencies: Dependencies): Resource {
         organizationId: member.organization.id,
         actorIds: member.visibleEmployeeIds,
         status: query.status ?? null,
-        before: timePlace("reservation", query),
+        beforeId: idPlace("reservation", query),
         limit: query.limit + 1,
       });
-      return pageOf(rows, query.limit, itemOf, (row) => cursorOfTime(row.reserved_at_us, row));
+      return pageOf(rows, query.limit, itemOf, cursorOfId);
     },
   });
-  return { prefix: "/reservations", tag: "Reservations", endpoints: [list] };
+  const endpoints = [list, reportEndpoint(dependencies), baselineEndpoint(dependencies)];
+  return { prefix: "/reservations", tag: "Reservations", endpoints };
 }
 
 function itemOf(row: ReservationRow): z.output<typeof reservationAnswer> {

@@ -4,7 +4,6 @@ import type { Queryable } from "../database/client.ts";
 export type RequestRow = {
   id: string;
   received_at: Date;
-  received_at_us: bigint;
   route: string;
   api_key_id: string;
   actor_id: string | null;
@@ -18,30 +17,26 @@ export type RequestRow = {
   duration_ms: number;
 };
 
-/**
- * `actorIds` null means every actor's. `before.at` is a timestamptz as text, or `infinity`: sent as
- * text, because the driver would cut a time to milliseconds.
- */
+/** `actorIds` null means every actor's. By id: ids sort by the time they were made. */
 export async function requestList(
   sql: Queryable,
   page: {
     organizationId: string;
     actorIds: readonly string[] | null;
-    before: { at: string; id: string };
+    beforeId: string;
     limit: number;
   },
 ): Promise<readonly RequestRow[]> {
   return await sql<RequestRow[]>`
     -- name: gateway_requests.list
     select
-      id, received_at, (extract(epoch from received_at) * 1000000)::bigint as received_at_us,
-      route, api_key_id, actor_id, provider, model, is_streaming, policy_result, status,
-      error_code, reservation_id, duration_ms
+      id, received_at, route, api_key_id, actor_id, provider, model, is_streaming, policy_result,
+      status, error_code, reservation_id, duration_ms
     from gateway_requests
     where organization_id = ${page.organizationId}
-      and (received_at, id) < (${page.before.at}::text::timestamptz, ${page.before.id})
+      and id < ${page.beforeId}
       and (${page.actorIds}::text[] is null or actor_id = any(${page.actorIds}::text[]))
-    order by received_at desc, id desc
+    order by id desc
     limit ${page.limit}
   `;
 }

@@ -1,27 +1,46 @@
 /**
- * A batch of the writer as the JSON that `write_batch` unpacks (migrations 0011, 0012): names are
- * the function's column names, amounts are text so that no number is rounded on the way.
+ * A batch of the writer as the JSON that `write_batch` unpacks (migrations 0018, 0019): names are
+ * the function's column names, amounts are text so that no number is rounded on the way. Counts of
+ * a closing that are 0 are left out.
  */
+import { isRateWindowId } from "../budgets/rate-window.ts";
 import { providerAccountId, spendAccountId } from "../ledger/account.ts";
+import type { UsageBuckets } from "../usage/buckets.ts";
 import { storableUsage } from "../usage/provider-usage.ts";
+import { groupReservations, type WindowJson, WindowList } from "./batch-groups.ts";
 import type { Closing, NewReservation, RequestRecord } from "./reservation.ts";
 
 /** What the column, a 4-byte integer, can hold: 24 days. */
 const DURATION_MAX_MS = 2_147_483_647;
 
+const COUNT_COLUMNS: readonly (readonly [keyof UsageBuckets, string])[] = [
+  ["inputUncachedTokens", "input_uncached_tokens"],
+  ["inputCacheReadTokens", "input_cache_read_tokens"],
+  ["inputCacheWrite5mTokens", "input_cache_write_5m_tokens"],
+  ["inputCacheWrite1hTokens", "input_cache_write_1h_tokens"],
+  ["inputAudioTokens", "input_audio_tokens"],
+  ["inputImageTokens", "input_image_tokens"],
+  ["outputTextTokens", "output_text_tokens"],
+  ["outputReasoningTokens", "output_reasoning_tokens"],
+  ["outputAudioTokens", "output_audio_tokens"],
+  ["outputImageTokens", "output_image_tokens"],
+  ["toolCalls", "tool_calls"],
+  ["searches", "searches"],
+];
+
+/** The arguments of `write_batch`; an empty part is null. */
 export type BatchJson = {
   readonly windows: string | null;
+  /** Whether one of the windows is a rate limit's. */
+  readonly hasRates: boolean;
   readonly closings: string | null;
-  readonly reservations: string | null;
+  readonly closingCount: number;
+  readonly groups: string | null;
+  readonly members: string | null;
+  readonly hasIdempotency: boolean;
   readonly requests: string | null;
-};
-
-type WindowJson = {
-  organization_id: string;
-  id: string;
-  budget_id?: string;
-  window_start?: string;
-  window_end?: string | null;
+  /** The windows that reservations ask for: they must be open before. */
+  readonly asked: readonly WindowJson[];
 };
 
 /** A closing in the form in which it is sent, and kept on disk when it cannot be sent. */
@@ -40,70 +59,20 @@ export function toBatchJson(
   const windows = new WindowList();
   for (const closing of closings) {
     for (const id of closing.windowIds) {
-      windows.ordinalOf({ organization_id: closing.organizationId, id });
+      windows.name(closing.organizationId, id);
     }
   }
-  const reservationRows = reservations.map((reservation) => toReservationRow(reservation, windows));
+  const { shared, members } = groupReservations(reservations, windows);
   return {
-    windows: toJson(windows.rows),
+    windows: windowsToJson(windows.rows),
+    hasRates: windows.rows.some(({ id }) => isRateWindowId(id)),
     closings: toJson(closings.map(({ row }) => row)),
-    reservations: toJson(reservationRows),
+    closingCount: closings.length,
+    groups: toJson(shared),
+    members: toJson(members),
+    hasIdempotency: reservations.some(({ idempotency }) => idempotency !== null),
     requests: toJson(requestRows),
-  };
-}
-
-/** Every window of the batch once; reservations refer to them by position, from 1. */
-class WindowList {
-  readonly rows: WindowJson[] = [];
-  readonly #ordinals = new Map<string, number>();
-
-  ordinalOf(window: WindowJson): number {
-    const known = this.#ordinals.get(window.id);
-    if (known === undefined) {
-      const ordinal = this.rows.push(window);
-      this.#ordinals.set(window.id, ordinal);
-      return ordinal;
-    }
-    // A closing names a window by id alone; a reservation brings what it takes to open it.
-    if (window.budget_id !== undefined && this.rows[known - 1]?.budget_id === undefined) {
-      this.rows[known - 1] = window;
-    }
-    return known;
-  }
-}
-
-function toReservationRow(reservation: NewReservation, windows: WindowList): object {
-  return {
-    organization_id: reservation.organizationId,
-    id: reservation.id,
-    request_id: reservation.requestId,
-    api_key_id: reservation.apiKeyId,
-    api_key_epoch: reservation.apiKeyEpoch.toString(),
-    governance_epoch: reservation.governanceEpoch.toString(),
-    actor_id: reservation.actorId,
-    team_id: reservation.teamId,
-    project_id: reservation.projectId,
-    provider: reservation.provider,
-    model: reservation.model,
-    route: reservation.route,
-    amount_nano_usd: reservation.amountNanoUsd.toString(),
-    window_ids: reservation.windows.map(({ id }) => id),
-    window_ordinals: reservation.windows.map((window) =>
-      windows.ordinalOf({
-        organization_id: reservation.organizationId,
-        id: window.id,
-        budget_id: window.budgetId,
-        window_start: window.start.toISOString(),
-        window_end: window.end?.toISOString() ?? null,
-      }),
-    ),
-    prompt_tokens_max: reservation.promptTokensMax.toString(),
-    completion_tokens_max: reservation.completionTokensMax.toString(),
-    price_version: reservation.priceVersion,
-    node_id: reservation.nodeId,
-    deadline_at: reservation.deadlineAt.toISOString(),
-    idempotency_hash: reservation.idempotency?.keyHash ?? null,
-    body_hash: reservation.idempotency?.bodyHash ?? null,
+    asked: windows.rows.filter(({ asked }) => asked !== undefined),
   };
 }
 
@@ -123,7 +92,6 @@ function toClosingRow(closing: Closing): object {
     return common;
   }
   const { booked } = closing;
-  const { buckets } = booked;
   return {
     ...common,
     spend_event_id: booked.spendEventId,
@@ -133,20 +101,21 @@ function toClosingRow(closing: Closing): object {
     usage_source: booked.usageSource,
     price_version: booked.priceVersion,
     cost_nano_usd: booked.costNanoUsd.toString(),
-    input_uncached_tokens: buckets.inputUncachedTokens.toString(),
-    input_cache_read_tokens: buckets.inputCacheReadTokens.toString(),
-    input_cache_write_5m_tokens: buckets.inputCacheWrite5mTokens.toString(),
-    input_cache_write_1h_tokens: buckets.inputCacheWrite1hTokens.toString(),
-    input_audio_tokens: buckets.inputAudioTokens.toString(),
-    input_image_tokens: buckets.inputImageTokens.toString(),
-    output_text_tokens: buckets.outputTextTokens.toString(),
-    output_reasoning_tokens: buckets.outputReasoningTokens.toString(),
-    output_audio_tokens: buckets.outputAudioTokens.toString(),
-    output_image_tokens: buckets.outputImageTokens.toString(),
-    tool_calls: buckets.toolCalls.toString(),
-    searches: buckets.searches.toString(),
+    ...countsOf(booked.buckets),
     provider_usage: booked.providerUsage === null ? null : storableUsage(booked.providerUsage),
   };
+}
+
+/** Most of a call's buckets are empty. */
+function countsOf(buckets: UsageBuckets): Record<string, string> {
+  const counts: Record<string, string> = {};
+  for (const [bucket, column] of COUNT_COLUMNS) {
+    const count = buckets[bucket];
+    if (count !== 0n) {
+      counts[column] = count.toString();
+    }
+  }
+  return counts;
 }
 
 export function toRequestRow(request: RequestRecord): object {
@@ -175,6 +144,11 @@ export function toRequestRow(request: RequestRecord): object {
  */
 function toStorableText(text: string): string {
   return text.replaceAll("\u0000", "\uFFFD").toWellFormed();
+}
+
+/** Also for `open_windows`. JSON has no big integers: they go as text. */
+export function windowsToJson(windows: readonly WindowJson[]): string | null {
+  return toJson(windows.map((row) => ({ ...row, asked: row.asked?.toString() })));
 }
 
 function toJson(rows: readonly object[]): string | null {

@@ -1,4 +1,7 @@
-/** The reservations of an organization, newest first, for people who look at them. */
+/**
+ * The reservations of an organization, newest first, for people who look at them. Ids sort by the
+ * time they were made, so that the primary key is the only index that this needs.
+ */
 import type { Queryable } from "../database/client.ts";
 
 export const RESERVATION_STATUSES = ["held", "settled", "released", "expired"] as const;
@@ -19,22 +22,18 @@ export type ReservationRow = {
   cost_nano_usd: bigint | null;
   status: ReservationStatus;
   reserved_at: Date;
-  reserved_at_us: bigint;
   deadline_at: Date;
   ended_at: Date | null;
 };
 
-/**
- * `actorIds` null means every actor's. `before.at` is a timestamptz as text, or `infinity`: sent as
- * text, because the driver would cut a time to milliseconds.
- */
+/** `actorIds` null means every actor's. */
 export async function reservationList(
   sql: Queryable,
   page: {
     organizationId: string;
     actorIds: readonly string[] | null;
     status: ReservationStatus | null;
-    before: { at: string; id: string };
+    beforeId: string;
     limit: number;
   },
 ): Promise<readonly ReservationRow[]> {
@@ -42,15 +41,13 @@ export async function reservationList(
     -- name: reservations.list
     select
       id, request_id, api_key_id, actor_id, team_id, project_id, provider, model, route,
-      amount_nano_usd, cost_nano_usd, status, reserved_at,
-      (extract(epoch from reserved_at) * 1000000)::bigint as reserved_at_us,
-      deadline_at, ended_at
+      amount_nano_usd, cost_nano_usd, status, reserved_at, deadline_at, ended_at
     from reservations
     where organization_id = ${page.organizationId}
-      and (reserved_at, id) < (${page.before.at}::text::timestamptz, ${page.before.id})
+      and id < ${page.beforeId}
       and (${page.actorIds}::text[] is null or actor_id = any(${page.actorIds}::text[]))
       and (${page.status}::text is null or status = ${page.status})
-    order by reserved_at desc, id desc
+    order by id desc
     limit ${page.limit}
   `;
 }

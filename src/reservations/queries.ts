@@ -1,14 +1,16 @@
-/** The statements of the reservation's life. What they do inside: migrations 0011, 0012. */
+/** The statements of the reservation's life. What they do inside: migrations 0018, 0019. */
 import type { Queryable, Sql } from "../database/client.ts";
 import type { BatchJson } from "./batch-json.ts";
 
+/** What `write_batch` tells of a batch (type `written`, migration 0019). */
 export type BatchRow = {
-  reservation_id: string;
-  outcome: string;
+  kind: "window" | "refused" | "unchanged";
+  reservation_id: string | null;
+  outcome: string | null;
   window_id: string | null;
-  limit_nano_usd: bigint | null;
-  settled_nano_usd: bigint | null;
-  held_nano_usd: bigint | null;
+  limit_units: bigint | null;
+  used_units: bigint | null;
+  held_units: bigint | null;
 };
 
 export type HeldRow = {
@@ -28,7 +30,18 @@ export type HeldRow = {
   reservedAt: Date;
 };
 
-/** One batch, one transaction. Answers a row a decided reservation and a row a closed one. */
+/** Opens windows that are used for the first time; those that are open already stay as they are. */
+export async function windowsOpen(sql: Sql, windowsJson: string): Promise<void> {
+  await sql`
+    -- name: budget_windows.open
+    select open_windows(${windowsJson}::text::json)
+  `;
+}
+
+/**
+ * One batch, one transaction. Answers the windows that reservations asked for as they are now, the
+ * reservations that were refused and the closings that changed nothing.
+ */
 export async function batchWrite(
   sql: Sql,
   batch: BatchJson,
@@ -39,8 +52,12 @@ export async function batchWrite(
     -- name: reservations.write_batch
     select * from write_batch(
       ${batch.windows}::text::json,
+      ${batch.hasRates},
       ${batch.closings}::text::json,
-      ${batch.reservations}::text::json,
+      ${batch.closingCount},
+      ${batch.groups}::text::json,
+      ${batch.members}::text::json,
+      ${batch.hasIdempotency},
       ${batch.requests}::text::json,
       ${writtenAt}
     )
@@ -128,7 +145,7 @@ function heldColumns(sql: Queryable) {
   return sql`
     organization_id as "organizationId", id, request_id as "requestId",
     api_key_id as "apiKeyId", actor_id as "actorId", provider, model, route,
-    amount_nano_usd as "amountNanoUsd", window_ids as "windowIds",
+    amount_nano_usd as "amountNanoUsd", window_ids || coalesce(rate_window_ids, '{}') as "windowIds",
     prompt_tokens_max as "promptTokensMax", completion_tokens_max as "completionTokensMax",
     price_version as "priceVersion", reserved_at as "reservedAt"
   `;

@@ -5,6 +5,7 @@
  *     ├────release─▶ released   nothing was bought
  *     └────expire──▶ expired    past its deadline; the bound is booked as `recovered`
  */
+import type { RateWindow } from "../budgets/rate-window.ts";
 import type { BudgetWindow } from "../budgets/window.ts";
 import type { NanoUsd } from "../money.ts";
 import type { UsageBuckets, UsageSource } from "../usage/buckets.ts";
@@ -24,7 +25,11 @@ export type NewReservation = {
   readonly model: string;
   readonly route: string;
   readonly amountNanoUsd: NanoUsd;
+  /** Of hard caps: all must have room. */
   readonly windows: readonly BudgetWindow[];
+  /** Of soft caps: they count and never refuse. */
+  readonly softWindows: readonly BudgetWindow[];
+  readonly rateWindows: readonly RateWindow[];
   readonly promptTokensMax: bigint;
   readonly completionTokensMax: bigint;
   readonly priceVersion: string;
@@ -37,16 +42,19 @@ export type NewReservation = {
 /** SHA-256 of the caller's key and of the body that came with it, in hexadecimal. */
 export type Idempotency = { readonly keyHash: string; readonly bodyHash: string };
 
-/** Numbers of one window at the moment of the decision. */
+/**
+ * Numbers of one window: nano-USD for a budget's, else requests, tokens or calls. When granted, after
+ * the whole batch; when refused, at the moment of the decision.
+ */
 export type WindowState = {
   readonly windowId: string;
-  readonly limitNanoUsd: NanoUsd;
-  readonly settledNanoUsd: NanoUsd;
-  readonly heldNanoUsd: NanoUsd;
+  readonly limit: bigint;
+  readonly used: bigint;
+  readonly held: bigint;
 };
 
 /**
- * `granted`: held in all windows; `tightest` is the one with least left afterwards.
+ * `granted`: held in all windows; `tightest` is the hard cap's with least left afterwards.
  * `no_room`: held in none; `window` refused. `duplicate`: a call with this idempotency key is
  * running or was paid. `stale`: the key or the rules changed; resolve again.
  */
@@ -71,7 +79,7 @@ export type BookedUsage = {
   readonly providerUsage: Readonly<Record<string, unknown>> | null;
 };
 
-/** How a reservation ends. `windowIds` are the ones it is held in. */
+/** How a reservation ends. `windowIds` are all that it is held in, of budgets and of rate limits. */
 export type Closing = {
   readonly organizationId: string;
   readonly reservationId: string;
@@ -101,3 +109,9 @@ export type RequestRecord = {
   readonly reservationId: string | null;
   readonly durationMs: number;
 };
+
+/** Everything that a reservation is held in. */
+export function windowIdsOf(reservation: NewReservation): readonly string[] {
+  const { windows, softWindows, rateWindows } = reservation;
+  return [...windows, ...softWindows, ...rateWindows].map(({ id }) => id);
+}

@@ -3,8 +3,7 @@
  * caller's terms why not. Default deny: without a hard cap nothing is held and nothing is spent.
  */
 import { assertNever } from "../assert.ts";
-import { type HardCap, type Selection, windowsOf } from "../budgets/applicable.ts";
-import type { BudgetWindow } from "../budgets/window.ts";
+import { type ApplicableWindows, type Selection, windowsOf } from "../budgets/applicable.ts";
 import type { ModelPrice } from "../catalog/model-price.ts";
 import type { Clock } from "../clock.ts";
 import { PublicError } from "../errors.ts";
@@ -12,8 +11,10 @@ import { newId } from "../id.ts";
 import type { Authority } from "../keys/authority.ts";
 import { formatUsd, type NanoUsd } from "../money.ts";
 import type { TokenBounds } from "../pricing/upper-bound.ts";
-import type { Idempotency, NewReservation, WindowState } from "./reservation.ts";
+import { refusalOf } from "./refusal.ts";
+import { type Idempotency, type NewReservation, windowIdsOf } from "./reservation.ts";
 import type { Writer } from "./writer.ts";
+import { leftIn } from "./writer-batch.ts";
 
 /** A reservation as its holder knows it, until it is closed. */
 export type HeldReservation = {
@@ -63,11 +64,10 @@ export async function reserve(
     environment: authority.apiKey.environment,
   };
   const applicable = windowsOf(authority.policies, selection, now);
-  if (applicable.length === 0) {
+  if (applicable.hard.length === 0) {
     throw new PublicError("no_hard_cap_policy");
   }
-  const windows = applicable.map(({ window }) => window);
-  const reservation = toReservation(request, windows, now);
+  const reservation = toReservation(request, applicable, now);
   const outcome = await writer.reserve(reservation);
   switch (outcome.status) {
     case "granted":
@@ -76,17 +76,17 @@ export async function reserve(
         id: reservation.id,
         provider: request.provider,
         amountNanoUsd,
-        windowIds: windows.map((window) => window.id),
+        windowIds: windowIdsOf(reservation),
         price: request.price,
         bounds: request.bounds,
-        leftNanoUsd: leftIn(outcome.tightest),
+        leftNanoUsd: notBelowZero(leftIn(outcome.tightest)),
       };
     case "stale":
       return STALE;
     case "duplicate":
       return DUPLICATE;
     case "no_room":
-      throw budgetExceeded(applicable, outcome.window, amountNanoUsd);
+      throw refusalOf(applicable, outcome.window, request, now);
     case "key_unknown":
       throw new PublicError("invalid_api_key");
     case "key_revoked":
@@ -100,7 +100,7 @@ export async function reserve(
 
 function toReservation(
   request: ReserveRequest,
-  windows: readonly BudgetWindow[],
+  applicable: ApplicableWindows,
   now: Date,
 ): NewReservation {
   const { authority, bounds } = request;
@@ -118,7 +118,9 @@ function toReservation(
     model: request.model,
     route: request.route,
     amountNanoUsd: request.amountNanoUsd,
-    windows,
+    windows: applicable.hard.map(({ window }) => window),
+    softWindows: applicable.soft.map(({ window }) => window),
+    rateWindows: applicable.rates.map(({ window }) => window),
     promptTokensMax: bounds.promptTokensMax,
     completionTokensMax: bounds.completionTokensMax,
     priceVersion: request.price.priceVersion,
@@ -144,38 +146,7 @@ function requireRequestLimits(authority: Authority, neededNanoUsd: NanoUsd): voi
   }
 }
 
-function budgetExceeded(
-  applicable: readonly { cap: HardCap; window: BudgetWindow }[],
-  state: WindowState,
-  neededNanoUsd: NanoUsd,
-): PublicError {
-  const refusing = applicable.find(({ window }) => window.id === state.windowId);
-  const resetsAt = refusing?.window.end?.toISOString() ?? null;
-  const name = refusing?.cap.budgetName ?? "unknown";
-  const needed = formatUsd(neededNanoUsd);
-  const left = formatUsd(leftIn(state));
-  return new PublicError(
-    "budget_exceeded",
-    `The budget "${name}" has $${left} left and this request can cost up to $${needed}.` +
-      (resetsAt === null ? "" : ` A new period begins at ${resetsAt}.`),
-    {
-      details: {
-        budget_id: refusing?.cap.budgetId ?? null,
-        budget: name,
-        scope: refusing?.cap.scope.kind ?? null,
-        scope_id: refusing?.cap.scope.id ?? null,
-        limit_usd: formatUsd(state.limitNanoUsd),
-        settled_usd: formatUsd(state.settledNanoUsd),
-        held_usd: formatUsd(state.heldNanoUsd),
-        needed_usd: needed,
-        resets_at: resetsAt,
-      },
-    },
-  );
-}
-
-/** Never below zero: a lowered cap may leave less than nothing. */
-function leftIn(state: WindowState): NanoUsd {
-  const left = state.limitNanoUsd - state.settledNanoUsd - state.heldNanoUsd;
-  return left > 0n ? left : 0n;
+/** A lowered cap may leave less than nothing. */
+function notBelowZero(amountNanoUsd: NanoUsd): NanoUsd {
+  return amountNanoUsd > 0n ? amountNanoUsd : 0n;
 }

@@ -36,13 +36,13 @@ export function resolveAll(
   batch: WriterBatch,
   rows: readonly BatchRow[],
 ): readonly NewReservation[] {
-  const byReservation = new Map(rows.map((row) => [row.reservation_id, row]));
+  const written = readRows(rows);
   for (const { closing, resolve } of batch.closings) {
-    resolve(byReservation.get(closing.reservationId)?.outcome === "closed");
+    resolve(!written.unchanged.has(closing.reservationId));
   }
   const tooLate: NewReservation[] = [];
   for (const waiting of batch.reservations) {
-    const outcome = toOutcome(byReservation.get(waiting.reservation.id));
+    const outcome = toOutcome(waiting.reservation, written);
     if (waiting.hasGivenUp && outcome.status === "granted") {
       tooLate.push(waiting.reservation);
     } else {
@@ -100,13 +100,57 @@ export function toBatch(
   };
 }
 
-function toOutcome(row: BatchRow | undefined): ReserveOutcome {
-  assert(row !== undefined, "every reservation of a batch is answered");
+type Written = {
+  windows: ReadonlyMap<string, WindowState>;
+  refusals: ReadonlyMap<string, BatchRow>;
+  unchanged: ReadonlySet<string>;
+};
+
+function readRows(rows: readonly BatchRow[]): Written {
+  const windows = new Map<string, WindowState>();
+  const refusals = new Map<string, BatchRow>();
+  const unchanged = new Set<string>();
+  for (const row of rows) {
+    if (row.kind === "window") {
+      windows.set(row.window_id ?? "", toWindowState(row));
+    } else if (row.kind === "refused") {
+      refusals.set(row.reservation_id ?? "", row);
+    } else {
+      unchanged.add(row.reservation_id ?? "");
+    }
+  }
+  return { windows, refusals, unchanged };
+}
+
+function toOutcome(reservation: NewReservation, written: Written): ReserveOutcome {
+  const refusal = written.refusals.get(reservation.id);
+  return refusal === undefined
+    ? { status: "granted", tightest: tightestOf(reservation, written.windows) }
+    : toRefusal(refusal);
+}
+
+/** No news of a window is not good news: every window that was asked is told of. */
+function tightestOf(
+  { windows }: NewReservation,
+  states: ReadonlyMap<string, WindowState>,
+): WindowState {
+  let tightest: WindowState | null = null;
+  for (const { id } of windows) {
+    const state = states.get(id);
+    assert(state !== undefined, "the database tells of every window that was asked");
+    tightest = tightest === null || leftIn(state) < leftIn(tightest) ? state : tightest;
+  }
+  assert(tightest !== null, "a reservation is held in a hard cap's window");
+  return tightest;
+}
+
+function toRefusal(row: BatchRow): ReserveOutcome {
   switch (row.outcome) {
-    case "granted":
-      return { status: "granted", tightest: toWindowState(row) };
     case "no_room":
-      return { status: "no_room", window: toWindowState(row) };
+      // A window that is gone (a backup was restored) is opened again when the call is resolved anew.
+      return row.limit_units === null
+        ? { status: "stale" }
+        : { status: "no_room", window: toWindowState(row) };
     case "duplicate":
     case "stale":
     case "key_unknown":
@@ -122,10 +166,15 @@ function toOutcome(row: BatchRow | undefined): ReserveOutcome {
 function toWindowState(row: BatchRow): WindowState {
   return {
     windowId: row.window_id ?? "",
-    limitNanoUsd: row.limit_nano_usd ?? 0n,
-    settledNanoUsd: row.settled_nano_usd ?? 0n,
-    heldNanoUsd: row.held_nano_usd ?? 0n,
+    limit: row.limit_units ?? 0n,
+    used: row.used_units ?? 0n,
+    held: row.held_units ?? 0n,
   };
+}
+
+/** What a window has left; below zero after its limit was lowered. */
+export function leftIn({ limit, used, held }: WindowState): bigint {
+  return limit - used - held;
 }
 
 /** What a caller is told when the database did not decide. */

@@ -4,7 +4,12 @@
  */
 import type { Clock } from "../clock.ts";
 import { toClosingJson, toRequestRow } from "./batch-json.ts";
-import type { NewReservation, RequestRecord, ReserveOutcome } from "./reservation.ts";
+import {
+  type NewReservation,
+  type RequestRecord,
+  type ReserveOutcome,
+  windowIdsOf,
+} from "./reservation.ts";
 import {
   toBatch,
   unavailable,
@@ -173,7 +178,7 @@ export class WriterQueue {
       organizationId: reservation.organizationId,
       reservationId: reservation.id,
       provider: reservation.provider,
-      windowIds: reservation.windows.map(({ id }) => id),
+      windowIds: windowIdsOf(reservation),
       occurredAt: this.#clock.now(),
       status: "released",
     });

@@ -14,9 +14,10 @@ import { violatedConstraint } from "../database/sqlstate.ts";
 import { PublicError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import { toBatchJson, toClosingJson, toRequestRow } from "./batch-json.ts";
+import { type BatchJson, toBatchJson, toClosingJson, toRequestRow } from "./batch-json.ts";
 import { closeDurably, replayKept } from "./durable-close.ts";
 import { OpenReservations } from "./open-reservations.ts";
+import { OpenedWindows } from "./opened-windows.ts";
 import { type BatchRow, batchWrite } from "./queries.ts";
 import type { Closing, NewReservation, RequestRecord, ReserveOutcome } from "./reservation.ts";
 import type { Spool, SpoolRecord } from "./spool.ts";
@@ -50,6 +51,7 @@ export class Writer {
   readonly #parts: WriterParts;
   readonly #queue: WriterQueue;
   readonly #open: OpenReservations;
+  readonly #opened = new OpenedWindows();
   #sql: Sql;
   #running: Promise<void> | null = null;
 
@@ -172,9 +174,8 @@ export class Writer {
       batch.reservations.map(({ reservation }) => reservation),
       batch.requestRows,
     );
-    const written = batchWrite(this.#sql, json, this.#parts.clock.now());
     try {
-      return await withTimeout(written, BATCH_TIMEOUT_MS, () => {
+      return await withTimeout(this.#openAndWrite(json), BATCH_TIMEOUT_MS, () => {
         throw new SilentDatabaseError();
       });
     } catch (error) {
@@ -187,6 +188,13 @@ export class Writer {
       }
       throw error;
     }
+  }
+
+  async #openAndWrite(json: BatchJson): Promise<readonly BatchRow[]> {
+    await this.#opened.open(this.#sql, json.asked);
+    const rows = await batchWrite(this.#sql, json, this.#parts.clock.now());
+    this.#opened.check(rows);
+    return rows;
   }
 
   async #recover(batch: WriterBatch, error: unknown): Promise<boolean> {

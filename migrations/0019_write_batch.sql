@@ -1,0 +1,318 @@
+-- The money functions behind the group-commit writer, second half: deciding reservations, and the
+-- one function that the writer calls. Plans are pinned as in the first half.
+
+create type written as (
+  -- `window`: what a window of the batch holds now. `refused`: a reservation that was not granted.
+  -- `unchanged`: a closing whose reservation had ended before.
+  kind text,
+  reservation_id text,
+  -- Of a refusal: no_room, duplicate (the idempotency key is in use), stale (resolve again),
+  -- key_unknown, key_revoked, key_expired, key_inactive.
+  outcome text,
+  -- The window that is told of, or that refused; in nano-USD, tokens, requests or calls.
+  window_id text,
+  limit_units bigint,
+  used_units bigint,
+  held_units bigint
+);
+
+-- Decides reservations. Calls that share all but ids and amounts are one group; `members` stands
+-- beside `groups` and has arrays of equal length, `ordinals` being places in the order of arrival
+-- over the whole batch. `window_ordinals` are positions in `windows`, from 1; those in
+-- `soft_ordinals` count and never refuse. A window's `asked` is what the whole batch asks of it:
+-- when that fits wherever it binds, nothing is decided one by one.
+create function reserve(
+  windows json, has_rates boolean, groups json, members json, has_idempotency boolean,
+  decided_at timestamptz
+)
+returns setof written
+language plpgsql
+as $$
+declare
+  ids text[];
+  units text[];
+  are_binding boolean[];
+  limits bigint[];
+  used bigint[];
+  held bigint[];
+  asked bigint[];
+  taken bigint[];
+  verdicts text[];
+  is_refused boolean[] := '{}';
+  -- Idempotency keys that were granted earlier in this very batch.
+  used_keys text[] := '{}';
+  all_fit boolean := not has_idempotency;
+  needed bigint;
+  ordinal integer;
+  r record;
+  answer written;
+begin
+  select
+    array_agg(i.id order by i.ordinal),
+    array_agg(w.unit order by i.ordinal),
+    array_agg(i.is_binding order by i.ordinal),
+    array_agg(coalesce(b.limit_nano_usd, w.limit_units) order by i.ordinal),
+    array_agg(coalesce(b.settled_nano_usd, w.used_units) order by i.ordinal),
+    array_agg(coalesce(b.held_nano_usd, w.held_units) order by i.ordinal),
+    array_agg(i.asked order by i.ordinal),
+    array_agg(0::bigint order by i.ordinal)
+  into ids, units, are_binding, limits, used, held, asked, taken
+  from rows from (
+    json_to_recordset(windows) as (
+      organization_id text, id text, is_binding boolean, asked bigint
+    )
+  ) with ordinality as i(organization_id, id, is_binding, asked, ordinal)
+  left join budget_windows b on b.organization_id = i.organization_id and b.id = i.id
+  left join rate_windows w on w.organization_id = i.organization_id and w.id = i.id;
+
+  select array_agg(
+    case
+      when k.id is null then 'key_unknown'
+      when k.revoked_at is not null then 'key_revoked'
+      when k.expires_at <= decided_at then 'key_expired'
+      when not k.is_active then 'key_inactive'
+      when k.epoch <> g.api_key_epoch or o.governance_epoch <> g.governance_epoch then 'stale'
+      else 'granted'
+    end
+    order by g.ordinal
+  )
+  into verdicts
+  from rows from (
+    json_to_recordset(groups) as (
+      organization_id text, api_key_id text, api_key_epoch bigint, governance_epoch bigint
+    )
+  ) with ordinality as g(organization_id, api_key_id, api_key_epoch, governance_epoch, ordinal)
+  left join api_keys k on k.organization_id = g.organization_id and k.id = g.api_key_id
+  left join organizations o on o.id = g.organization_id;
+
+  all_fit := all_fit and 'granted' = all (verdicts);
+  for ordinal in 1..cardinality(ids) loop
+    -- A window that is not there (a backup was restored) has no room, not endless room.
+    all_fit := all_fit and case
+      when asked[ordinal] is null or not are_binding[ordinal] then true
+      else coalesce(limits[ordinal] - used[ordinal] - held[ordinal] >= asked[ordinal], false)
+    end;
+  end loop;
+
+  if all_fit then
+    for ordinal in 1..cardinality(ids) loop
+      taken[ordinal] := coalesce(asked[ordinal], 0);
+    end loop;
+  else
+    for r in
+      select
+        m.ordinal, m.id, m.amount_nano_usd, m.tokens, g.window_ordinals, g.soft_ordinals,
+        g.api_key_id || m.idempotency_hash as used_key,
+        case
+          when verdicts[g.ordinal] = 'granted' and d.id is not null then 'duplicate'
+          else verdicts[g.ordinal]
+        end as verdict
+      from rows from (
+        json_to_recordset(groups) as (
+          organization_id text, api_key_id text, window_ordinals integer[],
+          soft_ordinals integer[]
+        ),
+        json_to_recordset(members) as (
+          ordinals integer[], ids text[], amounts bigint[], tokens bigint[],
+          idempotency_hashes text[]
+        )
+      ) with ordinality as g(
+        organization_id, api_key_id, window_ordinals,
+        soft_ordinals,
+        ordinals, ids, amounts, tokens,
+        idempotency_hashes, ordinal
+      )
+      cross join lateral unnest(
+        g.ordinals, g.ids, g.amounts, g.tokens, g.idempotency_hashes
+      ) as m(ordinal, id, amount_nano_usd, tokens, idempotency_hash)
+      left join reservations d
+        on d.organization_id = g.organization_id
+        and d.api_key_id = g.api_key_id
+        and d.idempotency_hash = decode(m.idempotency_hash, 'hex')
+        and d.status <> 'released'
+      order by m.ordinal
+    loop
+      answer := row ('refused', r.id, r.verdict, null, null, null, null);
+      if r.used_key = any (used_keys) then
+        answer.outcome := 'duplicate';
+      end if;
+      if answer.outcome = 'granted' then
+        foreach ordinal in array r.window_ordinals loop
+          needed := case units[ordinal]
+            when 'tokens' then r.tokens
+            when 'requests' then 1
+            when 'concurrent_calls' then 1
+            else r.amount_nano_usd
+          end;
+          if limits[ordinal] is null
+            or limits[ordinal] - used[ordinal] - held[ordinal] - taken[ordinal] < needed
+          then
+            answer.outcome := 'no_room';
+            answer.window_id := ids[ordinal];
+            answer.limit_units := limits[ordinal];
+            answer.used_units := used[ordinal];
+            answer.held_units := held[ordinal] + taken[ordinal];
+            exit;
+          end if;
+        end loop;
+      end if;
+      if answer.outcome = 'granted' then
+        foreach ordinal in array r.window_ordinals || r.soft_ordinals loop
+          taken[ordinal] := taken[ordinal] + case units[ordinal]
+            when 'tokens' then r.tokens
+            when 'requests' then 1
+            when 'concurrent_calls' then 1
+            else r.amount_nano_usd
+          end;
+        end loop;
+        used_keys := used_keys || r.used_key;
+      else
+        is_refused[r.ordinal] := true;
+        return next answer;
+      end if;
+    end loop;
+  end if;
+
+  update budget_windows b
+  set held_nano_usd = b.held_nano_usd + taken[i.ordinal]
+  from rows from (json_to_recordset(windows) as (organization_id text, id text))
+    with ordinality as i(organization_id, id, ordinal)
+  where b.organization_id = i.organization_id and b.id = i.id and taken[i.ordinal] > 0;
+
+  if has_rates then
+    update rate_windows w
+    set held_units = w.held_units + taken[i.ordinal]
+    from rows from (json_to_recordset(windows) as (organization_id text, id text))
+      with ordinality as i(organization_id, id, ordinal)
+    where w.organization_id = i.organization_id and w.id = i.id and taken[i.ordinal] > 0;
+  end if;
+
+  insert into reservations (
+    organization_id, id, request_id, api_key_id, actor_id, team_id, project_id, provider, model,
+    route, amount_nano_usd, window_ids, rate_window_ids, rate_units, prompt_tokens_max,
+    completion_tokens_max, price_version, node_id, reserved_at, deadline_at, idempotency_hash,
+    body_hash
+  )
+  select
+    g.organization_id, m.id, m.request_id, g.api_key_id, g.actor_id, g.team_id, g.project_id,
+    g.provider, g.model, g.route, m.amount_nano_usd, g.window_ids, g.rate_window_ids,
+    case
+      when g.rate_window_ids is not null then array(
+        select case when u.unit = 'tokens' then m.tokens else 1 end
+        from unnest(g.rate_units) with ordinality as u(unit, ordinal)
+        order by u.ordinal
+      )
+    end,
+    m.prompt_tokens_max, m.tokens - m.prompt_tokens_max,
+    g.price_version, g.node_id, decided_at, m.deadline_at,
+    decode(m.idempotency_hash, 'hex'), decode(m.body_hash, 'hex')
+  from rows from (
+    json_to_recordset(groups) as (
+      organization_id text, api_key_id text, actor_id text, team_id text, project_id text,
+      provider text, model text, route text, price_version text, node_id text,
+      window_ids text[], rate_window_ids text[], rate_units text[]
+    ),
+    json_to_recordset(members) as (
+      ordinals integer[], ids text[], request_ids text[], amounts bigint[],
+      prompt_tokens_maxes bigint[], tokens bigint[], deadlines timestamptz[],
+      idempotency_hashes text[], body_hashes text[]
+    )
+  ) as g(
+    organization_id, api_key_id, actor_id, team_id, project_id,
+    provider, model, route, price_version, node_id,
+    window_ids, rate_window_ids, rate_units,
+    ordinals, ids, request_ids, amounts,
+    prompt_tokens_maxes, tokens, deadlines,
+    idempotency_hashes, body_hashes
+  )
+  cross join lateral unnest(
+    g.ordinals, g.ids, g.request_ids, g.amounts,
+    g.prompt_tokens_maxes, g.tokens, g.deadlines,
+    g.idempotency_hashes, g.body_hashes
+  ) as m(
+    ordinal, id, request_id, amount_nano_usd,
+    prompt_tokens_max, tokens, deadline_at,
+    idempotency_hash, body_hash
+  )
+  where is_refused[m.ordinal] is null;
+
+  for ordinal in 1..cardinality(ids) loop
+    if asked[ordinal] is not null then
+      return next row (
+        'window', null, null, ids[ordinal], limits[ordinal], used[ordinal],
+        held[ordinal] + taken[ordinal]
+      )::written;
+    end if;
+  end loop;
+end
+$$;
+
+-- One batch of the writer. An empty part is null and costs nothing.
+create function write_batch(
+  windows json, has_rates boolean, closings json, closing_count integer, groups json,
+  members json, has_idempotency boolean, requests json, written_at timestamptz
+)
+returns setof written
+language plpgsql
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+  closed_ids text[];
+begin
+  if windows is not null then
+    perform lock_windows(windows, has_rates);
+  end if;
+  if closings is not null then
+    closed_ids := close_reservations(closings, written_at);
+    if cardinality(closed_ids) < closing_count then
+      closed_ids := closed_ids || correct_reservations(closings, written_at);
+      return query
+      select
+        'unchanged', c.reservation_id, null::text, null::text, null::bigint, null::bigint,
+        null::bigint
+      from json_to_recordset(closings) as c(reservation_id text)
+      where c.reservation_id <> all (closed_ids);
+    end if;
+  end if;
+  if groups is not null then
+    return query
+    select *
+    from reserve(windows, has_rates, groups, members, has_idempotency, written_at);
+  end if;
+  if requests is not null then
+    perform record_requests(requests);
+  end if;
+end
+$$;
+
+create or replace function record_requests(requests json) returns void
+language plpgsql
+as $$
+begin
+  insert into gateway_requests (
+    organization_id, id, received_at, route, api_key_id, actor_id, provider, model, is_streaming,
+    policy_result, status, error_code, reservation_id, duration_ms
+  )
+  select
+    organization_id, id, received_at, route, api_key_id, actor_id, provider, model, is_streaming,
+    policy_result, status, error_code, reservation_id, duration_ms
+  from json_to_recordset(requests) as r(
+    organization_id text, id text, received_at timestamptz, route text, api_key_id text,
+    actor_id text, provider text, model text, is_streaming boolean, policy_result text,
+    status integer, error_code text, reservation_id text, duration_ms integer
+  )
+  -- A batch whose commit was not heard of is sent again; and what the sweeper wrote of a request
+  -- gives way to what its own node knows.
+  on conflict on constraint gateway_requests_pkey do update
+  set
+    status = excluded.status,
+    error_code = excluded.error_code,
+    is_streaming = excluded.is_streaming,
+    duration_ms = excluded.duration_ms
+  where gateway_requests.error_code = 'abandoned';
+end
+$$;
