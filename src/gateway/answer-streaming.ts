@@ -1,19 +1,19 @@
 /**
  * An answer that comes as events: passed on as they come, byte for byte, and ended only when the
  * cost is booked. The pump is pulled by the caller, so a slow caller slows the provider instead of
- * filling our memory. When the caller has gone, the rest is read for its usage and then booked.
+ * filling our memory. When the caller has gone, the rest is drained (drain-stream.ts) and booked.
  */
 
 import { formatUsd } from "../money.ts";
 import type { Upstream } from "../providers/upstream.ts";
 import type { Receipt } from "../reservations/settle.ts";
 import { answerHeaders } from "./answer-headers.ts";
+import { AnswerTally } from "./answer-tally.ts";
 import type { ChatRequest } from "./chat-request.ts";
-import { ChatStreamReader } from "./chat-stream-reader.ts";
+import { drainStream, type ReadResult } from "./drain-stream.ts";
 import { settleByEstimate, settleByUsage } from "./end-call.ts";
 import type { GatewayParts } from "./gateway-parts.ts";
 import type { PaidCall } from "./paid-call.ts";
-import { DRAIN_AFTER_CANCEL_MS } from "./time-limits.ts";
 
 /** A caller who sends this header gets the cost as a last comment before the stream's end. */
 const STREAM_COST_HEADER = "x-spendra-stream-cost";
@@ -50,9 +50,11 @@ class StreamPump {
   readonly #upstream: Upstream;
   readonly #parts: GatewayParts;
   readonly #source: ReadableStreamDefaultReader<Uint8Array>;
-  readonly #reader: ChatStreamReader;
+  readonly #tally: AnswerTally;
   readonly #wantsCost: boolean;
   readonly #ended = Promise.withResolvers<void>();
+  /** What `pull` waits for now, so that the drain does not miss it. */
+  #reading: Promise<ReadResult> | null = null;
   #settled: Promise<Receipt> | null = null;
   #isCallerGone = false;
 
@@ -61,7 +63,7 @@ class StreamPump {
     this.#upstream = upstream;
     this.#parts = parts;
     this.#source = bodyOf(upstream.response).getReader();
-    this.#reader = new ChatStreamReader({ hidesUsageChunk: !chat.wantsUsageChunk });
+    this.#tally = new AnswerTally({ hidesUsageChunk: !chat.wantsUsageChunk });
     this.#wantsCost = call.httpRequest.headers.get(STREAM_COST_HEADER) === "true";
     parts.running.track(this.#ended.promise, upstream.abort);
   }
@@ -70,19 +72,20 @@ class StreamPump {
   async pull(controller: Controller): Promise<void> {
     try {
       let hasEnqueued = false;
-      while (!hasEnqueued) {
-        const { done, value } = await this.#source.read();
+      while (!(hasEnqueued || this.#isCallerGone)) {
+        this.#reading = this.#source.read();
+        const { done, value } = await this.#reading;
         if (this.#isCallerGone) {
-          // The drain reads on; this piece was asked for before it began.
-          this.#reader.push(value ?? new Uint8Array());
+          // The drain has taken this read over.
           return;
         }
+        this.#reading = null;
         if (done) {
-          await this.#finish(controller, [this.#reader.rest()]);
+          await this.#finish(controller, [this.#tally.rest()]);
           controller.close();
           return;
         }
-        const { forward, end } = this.#reader.push(value);
+        const { forward, end } = this.#tally.push(value);
         hasEnqueued = enqueue(controller, forward);
         if (end.length > 0) {
           await this.#finish(controller, end);
@@ -100,11 +103,14 @@ class StreamPump {
       return;
     }
     this.#isCallerGone = true;
-    if (this.#settled === null) {
-      void this.#drain().catch((error: unknown) => {
-        this.#parts.log.error("gateway.drain_failed", { ...this.#call.logFields(), error });
-      });
+    if (this.#settled !== null) {
+      // Its usage is known and nothing behind it is wanted any more.
+      this.#upstream.abort();
+      return;
     }
+    void this.#drain().catch((error: unknown) => {
+      this.#parts.log.error("gateway.drain_failed", { ...this.#call.logFields(), error });
+    });
   }
 
   async #finish(controller: Controller, end: readonly Buffer[]): Promise<void> {
@@ -133,23 +139,8 @@ class StreamPump {
   }
 
   async #drain(): Promise<void> {
-    const timer = setTimeout(this.#upstream.abort, DRAIN_AFTER_CANCEL_MS);
-    try {
-      while (this.#reader.usage === null) {
-        const { done, value } = await this.#source.read();
-        if (done) {
-          // Usage may be in a last event that no empty line ends.
-          this.#reader.rest();
-          break;
-        }
-        this.#reader.push(value);
-      }
-    } catch {
-      // The stream broke or its time is up; what was seen of it decides.
-    } finally {
-      clearTimeout(timer);
-      this.#upstream.abort();
-    }
+    const source = { reader: this.#source, pending: this.#reading };
+    await drainStream(source, this.#tally, this.#upstream, this.#parts.drainLimits);
     await this.#settle(CLIENT_CLOSED_REQUEST);
   }
 
@@ -160,12 +151,14 @@ class StreamPump {
   }
 
   async #book(status: number, errorCode: string | null): Promise<Receipt> {
-    const { usage, completionBytes } = this.#reader;
+    const { usage } = this.#tally;
     this.#call.lap("stream");
     try {
-      return usage === null
-        ? await settleByEstimate(this.#call, this.#parts, status, errorCode, completionBytes)
-        : await settleByUsage(this.#call, this.#parts, usage, status);
+      if (usage !== null && this.#tally.isReportComplete) {
+        return await settleByUsage(this.#call, this.#parts, usage, status);
+      }
+      const seen = { seenBytes: this.#tally.unreportedBytes, reported: usage };
+      return await settleByEstimate(this.#call, this.#parts, status, errorCode, seen);
     } finally {
       this.#upstream.finish();
       this.#ended.resolve();

@@ -1,6 +1,8 @@
 /**
  * An answer that comes in one piece: the provider's status and body, unchanged, delivered after the
- * cost is booked. A provider's refusal sold nothing, so its hold is released.
+ * cost is booked. A provider's refusal sold nothing, so its hold is released. Whether the caller is
+ * still there is not asked: the answer is sold as a whole, so it is read to its end and booked
+ * exactly, whatever SPENDRA_ON_DISCONNECT says.
  */
 import { PublicError } from "../errors.ts";
 import type { Upstream } from "../providers/upstream.ts";
@@ -39,9 +41,10 @@ export async function answerWhole(
     return new Response(body, { status: response.status, headers });
   }
   const usage = usageOf(body);
+  const seen = { seenBytes: BigInt(body.length), reported: null };
   const receipt =
     usage === null
-      ? await settleByEstimate(call, parts, response.status, null, BigInt(body.length))
+      ? await settleByEstimate(call, parts, response.status, null, seen)
       : await settleByUsage(call, parts, usage, response.status);
   call.lap("settle");
   const headers = answerHeaders(call, response.headers, { status: "settled", receipt });

@@ -8,7 +8,7 @@ import { release } from "../reservations/release.ts";
 import type { HeldReservation } from "../reservations/reserve.ts";
 import { type Receipt, type SettledUsage, settle } from "../reservations/settle.ts";
 import type { ReadUsage } from "../usage/buckets.ts";
-import { estimateUsage } from "../usage/estimate.ts";
+import { estimateBeyond, estimateUsage } from "../usage/estimate.ts";
 import type { GatewayParts } from "./gateway-parts.ts";
 import type { PaidCall } from "./paid-call.ts";
 
@@ -28,21 +28,33 @@ export async function settleByUsage(
   });
 }
 
-/** Books an estimate; `completionBytes` is what was seen of the answer, null if unknown. */
+/** What is known of an answer without a whole usage report. */
+export type PartOfAnswer = {
+  /** The text that no report covers, in bytes. */
+  readonly seenBytes: bigint;
+  /** What the provider reported before the answer was cut. */
+  readonly reported: ReadUsage | null;
+};
+
+/** Books an estimate: by what was seen of the answer, at the bound if that is not known. */
 export async function settleByEstimate(
   call: PaidCall,
   parts: GatewayParts,
   status: number,
   errorCode: string | null,
-  completionBytes: bigint | null = null,
+  seen: PartOfAnswer | null = null,
 ): Promise<Receipt> {
   const { bounds } = heldBy(call);
+  const reported = seen?.reported ?? null;
   parts.metrics.usageNotReported.inc({ provider: call.provider ?? "other" });
-  const buckets = estimateUsage(bounds, completionBytes);
+  const buckets =
+    seen === null || reported === null
+      ? estimateUsage(bounds, seen?.seenBytes ?? null)
+      : estimateBeyond(reported.buckets, bounds, seen.seenBytes);
   return await settleCall(call, parts, status, errorCode, {
     buckets: { ...buckets, searches: bounds.searchesMax },
     usageSource: "estimated",
-    providerUsage: null,
+    providerUsage: reported?.providerUsage ?? null,
   });
 }
 

@@ -8,6 +8,7 @@ import type { Metrics } from "../metrics.ts";
 import type { Provider } from "../providers/provider.ts";
 import type { Writer } from "../reservations/writer.ts";
 import type { Secret } from "../secret.ts";
+import type { DrainLimits } from "./drain-stream.ts";
 import type { RunningCalls } from "./running-calls.ts";
 
 export type GatewayParts = {
@@ -19,6 +20,8 @@ export type GatewayParts = {
   readonly providerSecrets: ReadonlyMap<string, Secret>;
   readonly writer: Writer;
   readonly running: RunningCalls;
+  /** How far a stream is read on when its caller has gone. */
+  readonly drainLimits: DrainLimits;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: Metrics;

@@ -14,12 +14,11 @@ export class RunningCalls {
    * its connection to the provider, so that it is booked by what is known.
    */
   track(ended: Promise<unknown>, cut: () => void = () => {}): void {
-    const quiet = ended
-      .catch(() => {})
-      .finally(() => {
-        this.#running.delete(quiet);
-        this.#metrics.runningCalls.set(this.#running.size);
-      });
+    const leave = (): void => {
+      this.#running.delete(quiet);
+      this.#metrics.runningCalls.set(this.#running.size);
+    };
+    const quiet = ended.then(leave, leave);
     this.#running.set(quiet, cut);
     this.#metrics.runningCalls.set(this.#running.size);
   }
