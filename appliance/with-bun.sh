@@ -120,7 +120,7 @@ fi
 bun=$(find_bun) || fail "Bun $bun_version does not run here. Remove $root/node_modules and try" \
   "again. It needs glibc 2.17 or macOS 13, and on x86-64 a processor with SSE4.2."
 # The database driver has faults that end or wedge a node; see the file.
-head -n 1 node_modules/postgres/src/connection.js | grep -q 'Mended by Spendra' ||
+head -n 1 node_modules/postgres/src/index.js | grep -q 'Mended by Spendra' ||
   "$bun" appliance/patch-driver.ts || fail "the database driver could not be mended."
 # Bun makes 256 requests at once unless told otherwise, and only before it starts.
 BUN_CONFIG_MAX_HTTP_REQUESTS=${BUN_CONFIG_MAX_HTTP_REQUESTS:-65535}

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startApp } from "../src/app.ts";
 import type { Finding } from "../src/cli/doctor-check.ts";
-import { examineDatabase } from "../src/cli/doctor-database.ts";
+import { examineDatabase, judgeVersion } from "../src/cli/doctor-database.ts";
 import { probePort } from "../src/cli/listen-port.ts";
 import { startProviderSimulator } from "../src/cli/provider-simulator.ts";
 import { systemClock } from "../src/clock.ts";
@@ -80,6 +80,7 @@ describe("where all is well", () => {
     expect(lines).toEqual([
       "configuration: ok",
       "database: ok",
+      "route: ok",
       "server version: ok",
       "rights: ok",
       "schema: ok",
@@ -98,7 +99,7 @@ describe("where all is well", () => {
     const doctor = spawnSpendra(["doctor"], healthy);
     expect(await doctor.exited).toBe(0);
     const lines = doctor.stdout().trimEnd().split("\n");
-    expect(lines).toHaveLength(16);
+    expect(lines).toHaveLength(17);
     expect(doctor.stdout()).toContain("→ Switch on in its postgresql.conf: fsync");
     expect(lines.at(-1)).toBe("Nothing is wrong; 1 warning(s).");
     expect(doctor.stdout()).not.toContain("\u001b");
@@ -225,6 +226,16 @@ describe("the database", () => {
       status: "fail",
       mending: containing("grant create on schema public"),
     });
+  });
+
+  test.each([
+    [130_020, "fail"],
+    [140_023, "warn"],
+    [150_000, "ok"],
+    [180_004, "ok"],
+    [190_000, "fail"],
+  ])("of version %p is %s", (versionNumber, status) => {
+    expect(judgeVersion({ version: "of this test", versionNumber }).status).toBe(status as "ok");
   });
 
   test.each([

@@ -8,8 +8,9 @@ import { join } from "node:path";
 import { type App, startApp } from "../app.ts";
 import { systemClock } from "../clock.ts";
 import type { Config } from "../config.ts";
-import { connect, type Sql } from "../database/client.ts";
+import type { Sql } from "../database/client.ts";
 import { migrate, planMigrations } from "../database/migrator.ts";
+import { connectEitherWay } from "../database/pooler.ts";
 import { errorCodeOf } from "../database/sqlstate.ts";
 import { deriveKeyHmacKey, newSecret } from "../keys/token.ts";
 import { openLog } from "../log.ts";
@@ -105,8 +106,9 @@ async function openDatabase(
 ): Promise<{ databaseUrl: string; sql: Sql }> {
   if (settings.databaseUrl !== null) {
     const databaseUrl = settings.databaseUrl.reveal();
-    const sql = openConnections(databaseUrl, stack);
-    await progress.step(`PostgreSQL at ${nameDatabase(databaseUrl)}`, () => sql`select`);
+    const sql = await progress.step(`PostgreSQL at ${nameDatabase(databaseUrl)}`, () =>
+      openConnections(databaseUrl, stack),
+    );
     return { databaseUrl, sql };
   }
   const server = await progress.step(
@@ -115,11 +117,11 @@ async function openDatabase(
     ({ url, version }) => `PostgreSQL ${version}, private and temporary, ${nameDatabase(url)}`,
   );
   stack.defer(() => server.stop());
-  return { databaseUrl: server.url, sql: openConnections(server.url, stack) };
+  return { databaseUrl: server.url, sql: await openConnections(server.url, stack) };
 }
 
-function openConnections(databaseUrl: string, stack: AsyncDisposableStack): Sql {
-  const sql = connect(databaseUrl, {
+async function openConnections(databaseUrl: string, stack: AsyncDisposableStack): Promise<Sql> {
+  const sql = await connectEitherWay(databaseUrl, {
     connectionsMax: CONNECTIONS_MAX,
     applicationName: "spendra demo",
   });

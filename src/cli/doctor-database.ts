@@ -1,8 +1,9 @@
 /** What `spendra doctor` looks at in the database. */
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config.ts";
-import { connect, type Sql } from "../database/client.ts";
+import type { Sql } from "../database/client.ts";
 import { MigrationError, planMigrations } from "../database/migrator.ts";
+import { crossOnce, type DatabaseAddress } from "../database/pooler.ts";
 import { maskSecrets } from "../log.ts";
 import { checkCanary, WrongEncryptionKeyError } from "../operations/encryption-canary.ts";
 import { explainDatabaseError, nameDatabase } from "./database-problem.ts";
@@ -17,6 +18,7 @@ import {
   timed,
   warn,
 } from "./doctor-check.ts";
+import { examineRoute, openExamined } from "./doctor-database-route.ts";
 import {
   providerSecretNamesInUse,
   type ServerFacts,
@@ -26,9 +28,17 @@ import {
 
 const CONNECT_TIMEOUT_MS = 3_000;
 const STATEMENT_TIMEOUT_MS = 3_000;
+const OPTIONS = {
+  connectionsMax: 1,
+  applicationName: "spendra doctor",
+  connectTimeoutMs: CONNECT_TIMEOUT_MS,
+  statementTimeoutMs: STATEMENT_TIMEOUT_MS,
+};
 /** All the database's checks together; those that are still to come then are left out. */
 const TOTAL_TIMEOUT_MS = 10_000;
-const VERSION_MIN = 15;
+/** Nothing in the schema is newer than this. */
+const VERSION_MIN = 14;
+const VERSION_TESTED_MIN = 15;
 const VERSION_MAX = 18;
 const ROUND_TRIPS = 5;
 /** A paid call waits for two commits; at this distance that is felt. */
@@ -38,6 +48,7 @@ const CLOCK_MS_WARN = 1_000;
 const CLOCK_MS_FAIL = 30_000;
 /** Without an answer from the database, these are named all the same. */
 const DEPENDENT_CHECKS = [
+  "route",
   "server version",
   "rights",
   "schema",
@@ -48,6 +59,9 @@ const DEPENDENT_CHECKS = [
   "provider secrets",
 ];
 
+/** A database that answers. */
+type Found = { readonly address: DatabaseAddress; readonly sql: Sql; readonly facts: ServerFacts };
+
 /**
  * The database's lines. `config` is null when the configuration is wrong: what needs more of it
  * than the address is left out then.
@@ -57,29 +71,27 @@ export async function examineDatabase(
   config: Config | null,
   clock: Clock,
 ): Promise<readonly Finding[]> {
-  const sql = connect(databaseUrl, {
-    connectionsMax: 1,
-    applicationName: "spendra doctor",
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    statementTimeoutMs: STATEMENT_TIMEOUT_MS,
-  });
   const name = nameDatabase(databaseUrl);
+  let found: Found | undefined;
+  let sql: Sql | undefined;
   try {
-    let facts: ServerFacts | undefined;
     const reached = await runCheck(
       "database",
       async () => {
-        facts = await serverFacts(sql);
+        const opened = await openExamined(databaseUrl, OPTIONS);
+        ({ sql } = opened);
+        const facts = await serverFacts(sql);
+        found = { ...opened, facts };
         return ok(`${name} answers, as user ${facts.user}`);
       },
       (error) => explainFailure(error, `${name} does not answer: `),
     );
-    return facts === undefined
+    return found === undefined
       ? [reached, ...skipDatabase(`${name} does not answer`)]
-      : [reached, ...(await examineServer(sql, facts, config, clock))];
+      : [reached, ...(await examineServer(found, config, clock))];
   } finally {
     // Never waits for a server that does not answer.
-    await sql.end({ timeout: 0 });
+    await sql?.end({ timeout: 0 });
   }
 }
 
@@ -89,12 +101,13 @@ export function skipDatabase(reason: string): readonly Finding[] {
 }
 
 async function examineServer(
-  sql: Sql,
-  facts: ServerFacts,
+  { address, sql, facts }: Found,
   config: Config | null,
   clock: Clock,
 ): Promise<readonly Finding[]> {
+  const directUrl = config?.databaseDirectUrl?.reveal() ?? null;
   const checks: readonly [string, () => Result | Promise<Result>][] = [
+    ["route", () => examineRoute(address, directUrl, OPTIONS)],
     ["server version", () => judgeVersion(facts)],
     ["rights", () => judgeRights(facts)],
     ["schema", () => examineSchema(sql)],
@@ -117,14 +130,19 @@ async function examineServer(
   return findings;
 }
 
-function judgeVersion({ version, versionNumber }: ServerFacts): Result {
+/** Fails for a version that lacks something or is not known yet. */
+export function judgeVersion({
+  version,
+  versionNumber,
+}: Pick<ServerFacts, "version" | "versionNumber">): Result {
   const major = Math.floor(versionNumber / 10_000);
-  return major >= VERSION_MIN && major <= VERSION_MAX
-    ? ok(`PostgreSQL ${version}`)
-    : fail(
-        `PostgreSQL ${version} is not supported`,
-        `Use PostgreSQL ${VERSION_MIN} to ${VERSION_MAX}.`,
-      );
+  const mending = `Use PostgreSQL ${VERSION_TESTED_MIN} to ${VERSION_MAX}.`;
+  if (major < VERSION_MIN || major > VERSION_MAX) {
+    return fail(`PostgreSQL ${version} is not supported`, mending);
+  }
+  return major < VERSION_TESTED_MIN
+    ? warn(`PostgreSQL ${version} works, but is not tested and gets no fixes any more`, mending)
+    : ok(`PostgreSQL ${version}`);
 }
 
 function judgeRights({ user, schema, mayCreate, isOwner, isReadOnly }: ServerFacts): Result {
@@ -192,7 +210,7 @@ async function examineClock(sql: Sql, clock: Clock): Promise<Result> {
 async function examineRoundTrip(sql: Sql, clock: Clock): Promise<Result> {
   const durationsMs: number[] = [];
   for (let trip = 0; trip < ROUND_TRIPS; trip++) {
-    durationsMs.push((await timed(clock, () => serverTime(sql))).durationMs);
+    durationsMs.push((await timed(clock, () => crossOnce(sql))).durationMs);
   }
   const medianMs = durationsMs.toSorted((left, right) => left - right)[ROUND_TRIPS >> 1] ?? 0;
   const message = `${medianMs.toFixed(1)} ms to the database and back, median of ${ROUND_TRIPS}`;

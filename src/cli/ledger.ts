@@ -1,7 +1,8 @@
 import { parseArgs } from "node:util";
 import { type Clock, systemClock } from "../clock.ts";
 import { readDatabaseUrl } from "../config.ts";
-import { connect, type Sql } from "../database/client.ts";
+import type { Sql } from "../database/client.ts";
+import { connectEitherWay } from "../database/pooler.ts";
 import { requireCurrentSchema } from "../database/schema-check.ts";
 import { organizationExists } from "../ledger/proof-queries.ts";
 import { type Verdict, type VerifyProgress, verifyLedger } from "../ledger/verify.ts";
@@ -26,7 +27,7 @@ exactly once; that debits equal credits. Prints what differs. Needs DATABASE_URL
 Exit codes: 0 everything agrees, 1 something differs or the database does not answer.`,
   run: async (args) => {
     const options = readOptions(args);
-    const sql = connect(readDatabaseUrl().reveal(), {
+    const sql = await connectEitherWay(readDatabaseUrl().reveal(), {
       connectionsMax: 1,
       applicationName: "spendra ledger verify",
     });

@@ -1,7 +1,7 @@
 import { systemClock } from "../clock.ts";
 import { readDatabaseUrl } from "../config.ts";
-import { connect } from "../database/client.ts";
 import { migrate, planMigrations } from "../database/migrator.ts";
+import { connectEitherWay } from "../database/pooler.ts";
 import { readFlags } from "./arguments.ts";
 import { type Command, type ExitCode, UsageError } from "./command.ts";
 
@@ -21,7 +21,7 @@ when several nodes start it together. Needs DATABASE_URL.
     if (flags.has("plan") && flags.has("verify")) {
       throw new UsageError("--plan and --verify exclude each other");
     }
-    const sql = connect(readDatabaseUrl().reveal(), {
+    const sql = await connectEitherWay(readDatabaseUrl().reveal(), {
       connectionsMax: 1,
       applicationName: "spendra migrate",
     });

@@ -1,7 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { systemClock } from "../clock.ts";
 import { readConfig } from "../config.ts";
-import { connect, type Sql } from "../database/client.ts";
+import type { Sql } from "../database/client.ts";
+import { connectEitherWay } from "../database/pooler.ts";
 import { requireCurrentSchema } from "../database/schema-check.ts";
 import { deriveKeyHmacKey } from "../keys/token.ts";
 import { checkCanary, placeCanary } from "../operations/encryption-canary.ts";
@@ -38,7 +39,7 @@ Needs the same settings as \`spendra serve\`.
       throw new UsageError("demo data needs both flags, --demo-data and --not-production");
     }
     const config = readConfig();
-    const sql = connect(config.databaseUrl.reveal(), {
+    const sql = await connectEitherWay(config.databaseUrl.reveal(), {
       connectionsMax: 1,
       applicationName: "spendra seed",
     });

@@ -3,6 +3,7 @@
  * that no statement can hold a lock or a caller for longer than is written here.
  */
 import postgres from "postgres";
+import { type Limits, limitTransactions } from "./limits.ts";
 
 /** How the driver's types map: PostgreSQL `bigint` to `bigint`, `date` to `YYYY-MM-DD` text. */
 type DriverTypes = { bigint: bigint; calendarDate: string };
@@ -13,7 +14,10 @@ export type Sql = postgres.Sql<DriverTypes>;
 export type Transaction = postgres.TransactionSql<DriverTypes>;
 export type Queryable = Sql | Transaction;
 
-type ConnectionOptions = {
+/** How an address is reached: PostgreSQL itself, or a pooler that lends its connections. */
+export type Route = "direct" | "pooler";
+
+export type ConnectionOptions = {
   /** How many connections the pool may open. */
   connectionsMax: number;
   /** Shows in `pg_stat_activity`. */
@@ -32,18 +36,28 @@ const DATE_OID = 1082;
 
 /**
  * Opens a pool. `bigint` columns come as `bigint`, `date` columns as `YYYY-MM-DD` text. Connects
- * lazily: a wrong address shows at the first statement.
+ * lazily: a wrong address shows at the first statement. Through a pooler nothing is left in a
+ * session, neither settings nor prepared statements; the limits are those of transactions then, and
+ * `openSql` gives each statement one.
  */
-export function connect(databaseUrl: string, options: ConnectionOptions): Sql {
-  return postgres<DriverTypeOptions>(databaseUrl, {
+export function connect(
+  databaseUrl: string,
+  options: ConnectionOptions,
+  route: Route = "direct",
+): Sql {
+  const limits: Limits = {
+    statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
+    lock_timeout: options.lockTimeoutMs ?? LOCK_TIMEOUT_MS,
+    idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+  };
+  const sql = postgres<DriverTypeOptions>(databaseUrl, {
     max: options.connectionsMax,
     connect_timeout: (options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS) / 1000,
     backoff: (attempt: number) => Math.min(0.05 * 2 ** attempt, RECONNECT_DELAY_MAX_SECONDS),
+    prepare: route === "direct",
     connection: {
       application_name: options.applicationName,
-      statement_timeout: options.statementTimeoutMs ?? STATEMENT_TIMEOUT_MS,
-      lock_timeout: options.lockTimeoutMs ?? LOCK_TIMEOUT_MS,
-      idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+      ...(route === "direct" ? limits : {}),
     },
     types: {
       bigint: {
@@ -62,4 +76,8 @@ export function connect(databaseUrl: string, options: ConnectionOptions): Sql {
     // Notices are for people at a terminal; the server's own log keeps them.
     onnotice: () => {},
   });
+  if (route === "pooler") {
+    limitTransactions(sql, limits);
+  }
+  return sql;
 }

@@ -5,6 +5,7 @@
  * server has rolled back by itself, and the driver opens another one.
  */
 import type { Sql, Transaction } from "./client.ts";
+import { limitsAfterBegin } from "./limits.ts";
 import { isConnectionLost } from "./sqlstate.ts";
 
 type TransactionMode = "read write" | "isolation level repeatable read read only";
@@ -17,7 +18,7 @@ export async function inTransaction<Result>(
 ): Promise<Result> {
   const connection = await sql.reserve();
   try {
-    await connection.unsafe(`begin ${mode}`);
+    await connection.unsafe(`begin ${mode}${limitsAfterBegin(sql)}`);
     // A reserved connection has what a transaction needs: all its statements go the same way.
     const result = await run(connection as unknown as Transaction);
     await connection`commit`;

@@ -16,6 +16,8 @@ export type Authenticator = {
   forgetOrganization(organizationId: string): void;
   /** After a time in which changes may have been missed. */
   forgetAll(): void;
+  /** What is in memory at this moment. */
+  remembered(): readonly Authority[];
 };
 
 /** Authorities kept in memory; beyond it the oldest is forgotten. About 4 KB each. */
@@ -92,6 +94,7 @@ export function createAuthenticator(options: {
       loading.clear();
       known.clear();
     },
+    remembered: () => [...known.values()],
   };
 }
 

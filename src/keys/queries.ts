@@ -1,5 +1,6 @@
 /** SQL of API keys. `employeeIds` are the employees whose keys the reader may see, null for all. */
 import type { Queryable } from "../database/client.ts";
+import type { Authority } from "./authority.ts";
 import type { TokenKind } from "./token.ts";
 
 export type ApiKeyRow = {
@@ -123,4 +124,26 @@ export async function apiKeyRevoke(
     returning id
   `;
   return revoked.length > 0;
+}
+
+/** The organizations of those keys that are not any more what was loaded. */
+export async function organizationsChanged(
+  sql: Queryable,
+  loaded: readonly Authority[],
+): Promise<readonly string[]> {
+  const rows = await sql<{ organizationId: string }[]>`
+    -- name: api_keys.organizations_changed
+    select distinct l.organization_id as "organizationId"
+    from unnest(
+      ${loaded.map(({ organizationId }) => organizationId)}::text[],
+      ${loaded.map(({ apiKey }) => apiKey.id)}::text[],
+      ${loaded.map(({ apiKey }) => apiKey.epoch.toString())}::text[]::bigint[],
+      ${loaded.map(({ governanceEpoch }) => governanceEpoch.toString())}::text[]::bigint[]
+    ) as l(organization_id, api_key_id, epoch, governance_epoch)
+    left join api_keys k on k.organization_id = l.organization_id and k.id = l.api_key_id
+    left join organizations o on o.id = l.organization_id
+    where k.epoch is distinct from l.epoch
+      or o.governance_epoch is distinct from l.governance_epoch
+  `;
+  return rows.map(({ organizationId }) => organizationId);
 }
