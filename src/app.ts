@@ -6,28 +6,35 @@ import { openBuiltInPriceBook } from "./catalog/built-in.ts";
 import { type Clock, sleep, systemClock, waitAtMost } from "./clock.ts";
 import { build, type Config } from "./config.ts";
 import { loadDashboardAssets } from "./dashboard/assets.ts";
-import { connect, type Sql } from "./database/client.ts";
+import type { Sql } from "./database/client.ts";
+import { type NodeConnections, openNodeConnections } from "./database/node-connections.ts";
 import { requireCurrentSchema } from "./database/schema-check.ts";
 import type { GatewayParts } from "./gateway/gateway-parts.ts";
 import { serveGateway } from "./gateway/routes.ts";
 import { RunningCalls } from "./gateway/running-calls.ts";
 import { createAuthenticator } from "./keys/authenticate.ts";
 import { listenForChanges } from "./keys/listen-for-changes.ts";
+import { pollForChanges } from "./keys/poll-for-changes.ts";
 import { deriveKeyHmacKey } from "./keys/token.ts";
 import type { Log } from "./log.ts";
 import { docsRoutes } from "./management/docs-page.ts";
 import { createManagement } from "./management/management-api.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
+import { openNodeReport } from "./notifications/report-node.ts";
 import { checkCanary, placeCanary } from "./operations/encryption-canary.ts";
 import { refreshGauges } from "./operations/gauges.ts";
 import { createHealth, type Health } from "./operations/health.ts";
+import { type Heartbeat, startHeartbeat } from "./operations/heartbeat.ts";
 import { serveMetrics } from "./operations/metrics-listener.ts";
+import { nodeChecks } from "./operations/node-checks.ts";
 import { claimNodeIdentity } from "./operations/node-identity.ts";
+import { serveOperator } from "./operations/operator-socket.ts";
 import { servePublic } from "./operations/public-listener.ts";
-import { type ReadinessCheck, requireReady } from "./operations/readiness.ts";
-import { checkStateDirectory, prepareStateDirectory } from "./operations/state-directory.ts";
+import { requireReady } from "./operations/readiness.ts";
+import { prepareStateDirectory } from "./operations/state-directory.ts";
 import { openAi } from "./providers/openai.ts";
 import { expireOrphans } from "./reservations/expire.ts";
+import { openSettlements } from "./reservations/settlements.ts";
 import { Spool, type SpoolRecord } from "./reservations/spool.ts";
 import { Writer } from "./reservations/writer.ts";
 import { jobs } from "./scheduler/job-table.ts";
@@ -41,13 +48,9 @@ export type App = {
   stop(): Promise<void>;
 };
 
-const READER_CONNECTIONS_MAX = 6;
-const WRITER_STATEMENT_TIMEOUT_MS = 5_000;
 const FLUSH_TIMEOUT_MS = 3_000;
 const FLUSH_POLL_MS = 10;
 const CLOSE_TIMEOUT_SECONDS = 2;
-const CHECK_TIMEOUT_MS = 250;
-const SCHEMA_CHECK_TIMEOUT_MS = 750;
 /** Well below the deadline of a hold, so that one missed beat loses nothing. */
 const HEARTBEAT_MS = 30_000;
 
@@ -57,23 +60,33 @@ type Base = {
   readonly log: Log;
   readonly clock: Clock;
   readonly metrics: Metrics;
+  readonly connections: NodeConnections;
   readonly sql: Sql;
   readonly closers: (() => unknown)[];
   readonly state: { isDraining: boolean };
 };
 
-type Opened = { readonly parts: GatewayParts; readonly left: readonly SpoolRecord[] };
+type Opened = {
+  readonly parts: GatewayParts;
+  readonly spool: Spool;
+  readonly left: readonly SpoolRecord[];
+  readonly heartbeat: Heartbeat;
+};
 
 /** Starts a node. Rejects when database, schema, key, disk or addresses are not right. */
 export async function startApp(config: Config, log: Log, clock: Clock = systemClock): Promise<App> {
-  const sql = openReader(config);
+  const connections = await openNodeConnections(
+    config.databaseUrl.reveal(),
+    config.databaseDirectUrl?.reveal() ?? null,
+  );
   const base: Base = {
     config,
     log,
     clock,
-    sql,
+    connections,
+    sql: connections.reader,
     metrics: createMetrics(),
-    closers: [() => sql.end({ timeout: CLOSE_TIMEOUT_SECONDS })],
+    closers: [() => connections.end(CLOSE_TIMEOUT_SECONDS)],
     state: { isDraining: false },
   };
   try {
@@ -91,13 +104,20 @@ async function startNode(base: Base): Promise<App> {
   await requireCurrentSchema(sql);
   await placeCanary(sql, config.encryptionKey, startedAt);
   await checkCanary(sql, config.encryptionKey);
-  const { parts, left } = await openGateway(base);
-  const checks = checksOf(base, parts);
+  const opened = await openGateway(base);
+  const { parts } = opened;
+  const checks = nodeChecks({
+    sql,
+    encryptionKey: config.encryptionKey,
+    stateDirectory: config.stateDirectory,
+    hasPrices: () => hasPrices(parts),
+    isAccepting: () => !state.isDraining,
+  });
   // The smoke check: nothing is served that a load balancer would take away at once.
   await requireReady(checks, clock);
   const health = createHealth({ clock, build, checks });
   closers.push(() => health.stop());
-  const { url, metricsUrl } = await listen(base, parts, health);
+  const { url, metricsUrl } = await listen(base, opened, health);
   const { nodeId, running } = parts;
   const jobParts = { sql, writer: parts.writer, clock, log };
   const scheduler = startScheduler({ jobs, parts: jobParts, nodeId, log, metrics });
@@ -109,9 +129,9 @@ async function startNode(base: Base): Promise<App> {
     metricsAddress: metricsUrl,
     version: build.version,
   });
-  recover(base, parts, left, startedAt).catch((error: unknown) => {
-    log.error("node.recovery_failed", { nodeId, error });
-  });
+  recover(base, opened, startedAt)
+    .finally(() => opened.heartbeat.beat())
+    .catch((error: unknown) => log.error("node.recovery_failed", { nodeId, error }));
   return {
     url,
     metricsUrl,
@@ -128,19 +148,23 @@ async function startNode(base: Base): Promise<App> {
 }
 
 async function openGateway(base: Base): Promise<Opened> {
-  const { config, sql, clock, log, metrics, closers, state } = base;
+  const { config, connections, sql, clock, log, metrics, closers, state } = base;
   const identity = await claimNodeIdentity(config.stateDirectory, clock.now());
   closers.push(() => identity.release());
   const { spool, left } = await Spool.open(config.stateDirectory, { log, metrics });
   closers.push(() => spool.close());
-  const writer = new Writer({ openSql: () => openWriterSql(config), spool, clock, log, metrics });
+  const writer = new Writer({ openSql: connections.openWriter, spool, clock, log, metrics });
   closers.push(async () => {
     await waitAtMost(writer.drain(), FLUSH_TIMEOUT_MS);
     await writer.end(CLOSE_TIMEOUT_SECONDS);
   });
   const hmacKey = deriveKeyHmacKey(config.encryptionKey);
   const authenticator = createAuthenticator({ sql, clock, hmacKey });
-  const listening = await listenForChanges(sql, authenticator);
+  const { listener } = connections;
+  const listening =
+    listener === null
+      ? pollForChanges(sql, authenticator, log)
+      : await listenForChanges(listener, authenticator);
   // The connection may be gone or hang by then; it is closed with the others.
   closers.push(() =>
     waitAtMost(
@@ -148,10 +172,12 @@ async function openGateway(base: Base): Promise<Opened> {
       FLUSH_TIMEOUT_MS,
     ),
   );
-  const heartbeat = setInterval(() => {
-    writer.beat(sql).catch((error: unknown) => log.warn("node.heartbeat_failed", { error }));
-  }, HEARTBEAT_MS);
-  closers.push(() => clearInterval(heartbeat));
+  const { nodeId } = identity;
+  const reportNode = openNodeReport({ sql, log, clock, spool, nodeId });
+  const heartbeat = startHeartbeat(HEARTBEAT_MS, log, () =>
+    Promise.all([writer.beat(sql), reportNode()]),
+  );
+  closers.push(() => heartbeat.stop(FLUSH_TIMEOUT_MS));
   const providers = new Map([[openAi.id, openAi]]);
   const parts: GatewayParts = {
     sql,
@@ -161,20 +187,20 @@ async function openGateway(base: Base): Promise<Opened> {
     providerSecrets: config.providerSecrets,
     writer,
     running: new RunningCalls(metrics),
+    drainLimits: config.disconnectDrain,
     clock,
     log,
     metrics,
-    nodeId: identity.nodeId,
+    nodeId,
     isDraining: () => state.isDraining,
   };
-  return { parts, left };
+  return { parts, spool, left, heartbeat };
 }
 
 /** Books what an earlier life of this node left: first its spool, then the holds without one. */
 async function recover(
   { sql, clock, log }: Base,
-  { writer, nodeId }: GatewayParts,
-  left: readonly SpoolRecord[],
+  { parts: { writer, nodeId }, left }: Opened,
   startedAt: Date,
 ): Promise<void> {
   await writer.replay(left);
@@ -186,11 +212,15 @@ async function recover(
 
 async function listen(
   base: Base,
-  parts: GatewayParts,
+  { parts, spool }: Opened,
   health: Health,
 ): Promise<{ url: string; metricsUrl: string }> {
   const { config, sql, clock, log, metrics, closers } = base;
-  const management = createManagement({ sql, clock, log, config });
+  const { writer, nodeId } = parts;
+  const settlements = openSettlements({ sql, writer, spool, clock, nodeId });
+  const operator = serveOperator(config.stateDirectory, settlements, log);
+  closers.push(() => operator.stop());
+  const management = createManagement({ sql, clock, log, settlements, config });
   const server = servePublic({
     listen: config.listen,
     log,
@@ -209,29 +239,16 @@ async function listen(
     listen: config.metricsListen,
     bearerToken: config.metricsBearerToken,
     registry: metrics.registry,
-    refresh: () => refreshGauges(sql, metrics),
+    refresh: async () => {
+      spool.measure(clock.now());
+      await refreshGauges(sql, metrics);
+    },
   });
   closers.push(() => metricsServer.stop(true));
   return {
     url: `http://${reachable(config.listen.host)}:${server.port}`,
     metricsUrl: `http://${reachable(config.metricsListen.host)}:${metricsServer.port}`,
   };
-}
-
-function openReader(config: Config): Sql {
-  return connect(config.databaseUrl.reveal(), {
-    connectionsMax: READER_CONNECTIONS_MAX,
-    applicationName: "spendra",
-  });
-}
-
-function openWriterSql(config: Config): Sql {
-  return connect(config.databaseUrl.reveal(), {
-    // A second writer on the same rows bought nothing and tripled the 99th percentile.
-    connectionsMax: 1,
-    applicationName: "spendra writer",
-    statementTimeoutMs: WRITER_STATEMENT_TIMEOUT_MS,
-  });
 }
 
 async function closeAll({ closers, log }: Base): Promise<void> {
@@ -242,35 +259,6 @@ async function closeAll({ closers, log }: Base): Promise<void> {
       log.warn("node.close_failed", { error });
     }
   }
-}
-
-/** R3: each is broken by one thing only, and named in the answer. */
-function checksOf({ config, sql, state }: Base, parts: GatewayParts): readonly ReadinessCheck[] {
-  const { encryptionKey, stateDirectory } = config;
-  const isReachable = async () => {
-    await sql`select 1`;
-  };
-  return [
-    check("database", CHECK_TIMEOUT_MS, isReachable),
-    check("schema", SCHEMA_CHECK_TIMEOUT_MS, () => requireCurrentSchema(sql), "database"),
-    check("encryption_key", CHECK_TIMEOUT_MS, () => checkCanary(sql, encryptionKey), "database"),
-    check("price_book", CHECK_TIMEOUT_MS, () => requireThat(hasPrices(parts))),
-    check("state_directory", CHECK_TIMEOUT_MS, () => checkStateDirectory(stateDirectory)),
-    check("accepting", CHECK_TIMEOUT_MS, () => requireThat(!state.isDraining)),
-  ];
-}
-
-function check(
-  name: string,
-  timeoutMs: number,
-  run: () => Promise<void>,
-  needs?: string,
-): ReadinessCheck {
-  return needs === undefined ? { name, timeoutMs, run } : { name, timeoutMs, run, needs };
-}
-
-function requireThat(holds: boolean): Promise<void> {
-  return holds ? Promise.resolve() : Promise.reject(new Error("the condition does not hold"));
 }
 
 function hasPrices(parts: GatewayParts): boolean {

@@ -21,6 +21,8 @@ export type ListenAddress = { readonly host: string; readonly port: number };
 
 export type Config = {
   readonly databaseUrl: Secret;
+  /** The same database without the pooler in between, where one is. */
+  readonly databaseDirectUrl: Secret | null;
   readonly listen: ListenAddress;
   readonly metricsListen: ListenAddress;
   readonly metricsBearerToken: Secret;
@@ -32,6 +34,8 @@ export type Config = {
   readonly logLevel: "debug" | "info" | "warn" | "error";
   /** How long running answers may go on after SIGTERM. */
   readonly drainTimeoutMs: number;
+  /** How far a stream is read on when its caller has gone; no time at all: it is cut at once. */
+  readonly disconnectDrain: { readonly timeoutMs: number; readonly tokensMax: number };
   /** Secrets that a provider account may refer to by name. */
   readonly providerSecrets: ReadonlyMap<string, Secret>;
 };
@@ -52,6 +56,8 @@ export class ConfigurationError extends Error {
 const SECRET_BYTES_MIN = 32;
 const SECRET_FILE_BYTES_MAX = 64 * 1024;
 const DRAIN_SECONDS_MAX = 3600;
+const DISCONNECT_DRAIN_SECONDS_MAX = 600;
+const DRAIN_TOKENS_CEILING = 1_000_000;
 const WELL_KNOWN_SECRETS = ["changeme", "change-me", "secret", "password", "dev-admin-secret"];
 
 const listenAddress = z.string().transform((text, context): ListenAddress => {
@@ -82,10 +88,19 @@ const databaseUrl = z
   .regex(/^postgres(ql)?:\/\/.+/, "must look like postgres://user:password@host:5432/database")
   .transform((text) => new Secret(text));
 
+function wholeNumber(unit: string, max: number) {
+  return z
+    .string()
+    .regex(/^\d{1,9}$/, `must be a whole number of ${unit}`)
+    .transform(Number)
+    .pipe(z.number().max(max, `must be at most ${max}`));
+}
+
 const missingSecret = { error: "is missing: make one with `openssl rand -hex 32`" };
 
 const schema = z.object({
   DATABASE_URL: databaseUrl,
+  DATABASE_DIRECT_URL: databaseUrl.optional(),
   SPENDRA_LISTEN: listenAddress.prefault("0.0.0.0:8080"),
   SPENDRA_METRICS_LISTEN: listenAddress.prefault("127.0.0.1:9464"),
   SPENDRA_METRICS_BEARER_TOKEN: z.string(missingSecret).pipe(strongSecret),
@@ -99,12 +114,13 @@ const schema = z.object({
     .pipe(z.array(httpUrl)),
   SPENDRA_STATE_DIR: z.string().min(1).prefault("/var/lib/spendra"),
   SPENDRA_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).prefault("info"),
-  SPENDRA_DRAIN_SECONDS: z
-    .string()
-    .regex(/^\d{1,9}$/, "must be a whole number of seconds")
-    .transform(Number)
-    .pipe(z.number().max(DRAIN_SECONDS_MAX, `must be at most ${DRAIN_SECONDS_MAX}`))
-    .prefault("300"),
+  SPENDRA_DRAIN_SECONDS: wholeNumber("seconds", DRAIN_SECONDS_MAX).prefault("300"),
+  SPENDRA_ON_DISCONNECT: z.enum(["drain", "abort"]).prefault("drain"),
+  SPENDRA_DISCONNECT_DRAIN_SECONDS: wholeNumber("seconds", DISCONNECT_DRAIN_SECONDS_MAX).prefault(
+    "60",
+  ),
+  // As an organization's default limit of a completion: most answers are read to their end.
+  SPENDRA_DISCONNECT_DRAIN_TOKENS: wholeNumber("tokens", DRAIN_TOKENS_CEILING).prefault("4096"),
   OPENAI_API_KEY: z.string().min(1).optional(),
 });
 
@@ -131,13 +147,20 @@ export function readConfig(environment: Environment = process.env): Config {
   return toConfig(parsed.data);
 }
 
-/** Only the database's address, for commands that need no more. Throws `ConfigurationError`. */
+/**
+ * Only the database's address, the direct one where it is set, for commands that need no more.
+ * Throws `ConfigurationError`.
+ */
 export function readDatabaseUrl(environment: Environment = process.env): Secret {
   const mistakes: string[] = [];
-  const parsed = databaseUrl.safeParse(collectValues(environment, mistakes)["DATABASE_URL"]);
-  const own = mistakes.filter((mistake) => isAbout([mistake], "DATABASE_URL"));
+  const values = collectValues(environment, mistakes);
+  const directName = "DATABASE_DIRECT_URL";
+  const isDirectSet = directName in values || isAbout(mistakes, directName);
+  const name = isDirectSet ? directName : "DATABASE_URL";
+  const parsed = databaseUrl.safeParse(values[name]);
+  const own = mistakes.filter((mistake) => isAbout([mistake], name));
   if (own.length === 0 && !parsed.success) {
-    own.push(...parsed.error.issues.map((issue) => `DATABASE_URL ${issue.message}`));
+    own.push(...parsed.error.issues.map((issue) => `${name} ${issue.message}`));
   }
   if (own.length > 0 || !parsed.success) {
     throw new ConfigurationError(own);
@@ -157,8 +180,10 @@ function toConfig(values: z.infer<typeof schema>): Config {
   if (values.OPENAI_API_KEY !== undefined) {
     providerSecrets.set("OPENAI_API_KEY", new Secret(values.OPENAI_API_KEY));
   }
+  const isAborted = values.SPENDRA_ON_DISCONNECT === "abort";
   return Object.freeze({
     databaseUrl: values.DATABASE_URL,
+    databaseDirectUrl: values.DATABASE_DIRECT_URL ?? null,
     listen: values.SPENDRA_LISTEN,
     metricsListen: values.SPENDRA_METRICS_LISTEN,
     metricsBearerToken: values.SPENDRA_METRICS_BEARER_TOKEN,
@@ -168,6 +193,10 @@ function toConfig(values: z.infer<typeof schema>): Config {
     stateDirectory: values.SPENDRA_STATE_DIR,
     logLevel: values.SPENDRA_LOG_LEVEL,
     drainTimeoutMs: values.SPENDRA_DRAIN_SECONDS * 1000,
+    disconnectDrain: {
+      timeoutMs: isAborted ? 0 : values.SPENDRA_DISCONNECT_DRAIN_SECONDS * 1000,
+      tokensMax: values.SPENDRA_DISCONNECT_DRAIN_TOKENS,
+    },
     providerSecrets,
   });
 }

@@ -2,6 +2,10 @@
  * JSON lines on standard output: one event a line, with ISO-8601 time, level name, event, ids,
  * amounts with units and durations. What may be logged is written here as a list (an allow-list);
  * keys, prompts and completions are not on it. Provider keys inside error texts are masked.
+ *
+ * Lines of debug and info may wait for the end of the turn of the event loop, so that what happened
+ * together costs one write; warnings and errors, and all that waits before them, are written at
+ * once. An exit writes what is left; only `kill -9` can lose the info lines of one turn.
  */
 import pino from "pino";
 import { systemClock } from "./clock.ts";
@@ -35,12 +39,18 @@ export type LogFields = {
   outboxId?: string;
   count?: number;
   nodeId?: string;
+  alertId?: string;
+  alertKind?: string;
+  severity?: string;
+  subject?: string;
   address?: string;
   metricsAddress?: string;
   version?: string;
   /** An error for operators: class, message and stack, with secrets masked. */
   error?: unknown;
 };
+
+export type LogLevel = "debug" | "info" | "warn" | "error";
 
 export type Log = {
   debug(event: string, fields?: LogFields): void;
@@ -49,7 +59,10 @@ export type Log = {
   error(event: string, fields?: LogFields): void;
 };
 
-type LogDestination = { write(line: string): void };
+/** `flush` writes at once what `write` has kept. */
+type LogDestination = { write(line: string): void; flush?(): void };
+
+const LEVELS: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 const ALLOWED_FIELDS: ReadonlySet<string> = new Set([
   "requestId",
@@ -78,12 +91,18 @@ const ALLOWED_FIELDS: ReadonlySet<string> = new Set([
   "outboxId",
   "count",
   "nodeId",
+  "alertId",
+  "alertKind",
+  "severity",
+  "subject",
   "address",
   "metricsAddress",
   "version",
 ] satisfies (keyof LogFields)[]);
 
 const TEXT_CHARACTERS_MAX = 2_000;
+/** What waits for the end of a turn; a turn with more is written in parts. */
+const WAITING_CHARACTERS_MAX = 64 * 1024;
 /** Masked before it is cut, so that a cut through a secret cannot hide it from its pattern. */
 const MASKED_CHARACTERS_MAX = 20_000;
 /** An error may name itself as its own cause. */
@@ -99,34 +118,64 @@ const SECRET_PATTERNS: readonly RegExp[] = [
   /(?<=:\/\/[^:/@\s]{0,100}:)\S{1,200}(?=@)/g,
 ];
 
+/** What each of the patterns needs to be in a text: ids and names have none of it. */
+const SECRET_MARKS = /spk_|sk-|AIza|bearer |basic |:\/\//i;
+
 /** Replaces everything that looks like a credential by `[secret]`. */
 export function maskSecrets(text: string): string {
+  if (!SECRET_MARKS.test(text)) {
+    return text;
+  }
   return SECRET_PATTERNS.reduce((masked, pattern) => masked.replace(pattern, "[secret]"), text);
 }
 
 /** Opens the log. `destination` is standard output unless a test listens. */
-export function openLog(level: pino.Level, destination?: LogDestination): Log {
-  const options: pino.LoggerOptions = {
-    level,
-    base: null,
-    messageKey: "event",
-    timestamp: () => `,"time":"${systemClock.now().toISOString()}"`,
-    formatters: { level: (label) => ({ level: label }) },
-  };
-  const logger =
-    destination === undefined
-      ? pino(options, pino.destination({ dest: 1, sync: true }))
-      : pino(options, destination);
-  const write =
-    (method: "debug" | "info" | "warn" | "error") =>
+export function openLog(
+  levelMin: LogLevel,
+  destination: LogDestination = openStandardOutput(),
+): Log {
+  const writeAt =
+    (level: LogLevel) =>
     (event: string, fields: LogFields = {}): void => {
-      logger[method](allowedOnly(fields), event);
+      const time = systemClock.now().toISOString();
+      const line = JSON.stringify({ level, time, ...allowedOnly(fields), event });
+      destination.write(`${line}\n`);
+      if (level === "warn" || level === "error") {
+        destination.flush?.();
+      }
     };
+  const silent = (): void => {};
+  const isSilent = (level: LogLevel) => LEVELS.indexOf(level) < LEVELS.indexOf(levelMin);
+  const at = (level: LogLevel) => (isSilent(level) ? silent : writeAt(level));
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
+
+/**
+ * Standard output that writes the lines of a turn at once, and what is left when we exit. Pino
+ * knows how to wait for a full pipe and what to do when nobody reads it any more.
+ */
+function openStandardOutput(): LogDestination {
+  const output = pino.destination({ dest: 1, sync: true });
+  let waiting = "";
+  const flush = (): void => {
+    if (waiting !== "") {
+      const lines = waiting;
+      waiting = "";
+      output.write(lines);
+    }
+  };
+  process.on("exit", flush);
   return {
-    debug: write("debug"),
-    info: write("info"),
-    warn: write("warn"),
-    error: write("error"),
+    write: (line) => {
+      if (waiting === "") {
+        setImmediate(flush);
+      }
+      waiting += line;
+      if (waiting.length > WAITING_CHARACTERS_MAX) {
+        flush();
+      }
+    },
+    flush,
   };
 }
 

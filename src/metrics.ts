@@ -107,6 +107,11 @@ function moneyMetrics(registers: Registry[]) {
       help: "Size of the local spool.",
       registers,
     }),
+    spoolOldestSeconds: new Gauge({
+      name: "spendra_spool_oldest_seconds",
+      help: "How long ago the oldest settlement in the local spool happened; 0 when it is empty.",
+      registers,
+    }),
     deadLetters: new Gauge({
       name: "spendra_dead_letters",
       help: "Settlements that the database refuses for good; an operator decides.",

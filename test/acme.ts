@@ -23,10 +23,19 @@ import { createOrganization } from "../src/organizations/organization.ts";
 import { createProject } from "../src/organizations/project.ts";
 import { createProviderAccount } from "../src/organizations/provider-account.ts";
 import { createTeam } from "../src/organizations/team.ts";
+import type { ReplayReport, Settlements } from "../src/reservations/settlements.ts";
 import { Secret } from "../src/secret.ts";
 
 export const encryptionKey = new Secret("a key of more than thirty-two bytes, for tests");
 export const ORIGIN = "http://127.0.0.1:8080";
+
+const nothingToReplay: ReplayReport = {
+  nodeId: "nod_test",
+  bookedCount: 0,
+  alreadyBookedCount: 0,
+  deadLetteredCount: 0,
+  leftCount: 0,
+};
 
 export type Company = Awaited<ReturnType<typeof foundCompany>>;
 export type Answer = { status: number; headers: Headers; body: unknown };
@@ -232,7 +241,11 @@ export async function addPassword(sql: Sql, userId: string, email: string): Prom
 /** The API on a database, with a clock that the test moves and a log that it reads. */
 export function openManagement(
   sql: Sql,
-  settings: { publicUrl?: string; allowedOrigins?: readonly string[] } = {},
+  settings: {
+    publicUrl?: string;
+    allowedOrigins?: readonly string[];
+    settlements?: Pick<Settlements, "replay">;
+  } = {},
 ) {
   const time = { now: new Date() };
   const lines: { event: string; fields: LogFields }[] = [];
@@ -244,6 +257,8 @@ export function openManagement(
     sql,
     clock: { now: () => time.now, monotonicMs: () => time.now.getTime() },
     log,
+    // The replay of a real node is in settle-replay.test.ts.
+    settlements: settings.settlements ?? { replay: async () => nothingToReplay },
     config: {
       publicUrl: settings.publicUrl ?? ORIGIN,
       allowedOrigins: settings.allowedOrigins ?? [],

@@ -192,6 +192,18 @@ test("without calls and budgets the page says what to do next", async () => {
   expect(await page.evaluate(() => navigator.clipboard.readText())).toContain("$SPENDRA_API_KEY");
 });
 
+test("open alerts come first, each with its sentence, and go when they are resolved", async () => {
+  const alert = { id: "alt_1", severity: "critical", summary: "The books differ.", openedAt: NOW };
+  api.set("GET /session", () => ({ body: caller([...CAPABILITIES, "alert.read"]) }));
+  api.set("GET /alerts", (_, url) => list(url.search.includes("state=open") ? [alert] : []));
+  await openOverview();
+  expect(await text("#alerts li")).toBe("CriticalThe books differ.just now");
+  await shoot("alerts");
+  api.set("GET /alerts", () => list([]));
+  await page.clock.runFor(10_000);
+  await page.locator("#alerts").waitFor({ state: "detached" });
+});
+
 test("what the caller may not see is neither shown nor asked for", async () => {
   api.set("GET /session", () => ({ body: caller(["usage.read"]) }));
   await openOverview();

@@ -18,6 +18,7 @@ import {
 } from "./node.ts";
 import { emptyDatabase, type TestDatabase, type TestedMajor } from "./postgres.ts";
 import { type RecordingProvider, recordProvider } from "./recording-provider.ts";
+import { waitUntil } from "./wait-until.ts";
 
 /** Nano-dollars a token, as the price list says for gpt-4o-mini: $0.15 and $0.60 a million. */
 const RATES = { input: 150n, output: 600n };
@@ -131,7 +132,9 @@ describe.each(variants)("a governed call through the %s on PostgreSQL %d", (kind
   test("is told in one log line with the ids of all that it left behind", async () => {
     const response = await postRaw({});
     const requestId = response.headers.get("x-request-id") ?? "";
-    const line = node.lines.find((text) => text.includes(requestId)) ?? "{}";
+    const line = await waitUntil("the line is written", () =>
+      node.lines.find((text) => text.includes(requestId)),
+    );
     const entry = await entryOf(requestId);
     expect(JSON.parse(line)).toMatchObject({
       event: "gateway.request",

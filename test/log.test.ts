@@ -1,5 +1,6 @@
 /** The log: what may be in a line, and that nothing else gets there (R122, R123, R124). */
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import fc from "fast-check";
 import { type LogFields, maskSecrets, openLog } from "../src/log.ts";
 import { Secret } from "../src/secret.ts";
@@ -177,6 +178,7 @@ describe("maskSecrets", () => {
   test.each([
     ["Authorization: Bearer canary.canary.canary==", "Authorization: Bearer [secret]"],
     ["authorization: bearer canarycanary", "authorization: bearer [secret]"],
+    ["AUTHORIZATION: BEARER canarycanary", "AUTHORIZATION: BEARER [secret]"],
     ["Authorization: Basic Y2FuYXJ5OmNhbmFyeQ==", "Authorization: Basic [secret]"],
     ["postgres://user:canary@db:5432/x", "postgres://user:[secret]@db:5432/x"],
     ["postgres://user:can@ary@db:5432/x", "postgres://user:[secret]@db:5432/x"],
@@ -244,4 +246,83 @@ describe("an error", () => {
       expect(lineOf({ error: thrown }).line.error).toEqual({ class: typeof thrown });
     },
   );
+});
+
+describe("standard output", () => {
+  const LOG_PATH = join(import.meta.dir, "..", "src", "log.ts");
+  const PROGRAM_TIMEOUT_MS = 20_000;
+
+  /** Runs a program that has a log at hand, and answers the events of its lines in their order. */
+  async function eventsOf(program: string): Promise<{ events: unknown[]; text: string }> {
+    const imported = `import { openLog } from ${JSON.stringify(LOG_PATH)};`;
+    const child = Bun.spawn([process.execPath, "-e", `${imported} ${program}`], {
+      env: { PATH: process.env["PATH"] ?? "" },
+      stdout: "pipe",
+      stderr: "ignore",
+      timeout: PROGRAM_TIMEOUT_MS,
+    });
+    const text = await new Response(child.stdout).text();
+    await child.exited;
+    const lines = text.trimEnd().split("\n");
+    return { events: lines.map((line) => (JSON.parse(line) as Line)["event"]), text };
+  }
+
+  test("has the lines of a turn when the turn is over, though nothing else happens", async () => {
+    const { events } = await eventsOf(`
+      const log = openLog("info");
+      log.info("a");
+      log.info("b");
+      setTimeout(() => process.kill(process.pid, "SIGKILL"), 100);
+    `);
+    expect(events).toEqual(["a", "b"]);
+  });
+
+  test("has every line when the process exits in the same turn", async () => {
+    const { events } = await eventsOf(`
+      const log = openLog("info");
+      log.info("a");
+      log.info("b");
+      process.exit(3);
+    `);
+    expect(events).toEqual(["a", "b"]);
+  });
+
+  test("has every line when the process ends by an error that nobody caught", async () => {
+    const { events } = await eventsOf(`
+      const log = openLog("info");
+      process.on("uncaughtException", (error) => {
+        log.error("b", { error });
+        process.exit(1);
+      });
+      log.info("a");
+      throw new Error("unforeseen");
+    `);
+    expect(events).toEqual(["a", "b"]);
+  });
+
+  test.each(["warn", "error"])(
+    "has a line of level %s, and those before it, though the process is killed at once",
+    async (level) => {
+      const { events } = await eventsOf(`
+        const log = openLog("info");
+        log.info("a");
+        log.${level}("b");
+        log.info("c");
+        log.${level}("d");
+        process.kill(process.pid, "SIGKILL");
+      `);
+      expect(events).toEqual(["a", "b", "c", "d"]);
+    },
+  );
+
+  test("has lines in their order, once each, also when a turn has a megabyte of them", async () => {
+    const { events, text } = await eventsOf(`
+      const log = openLog("info");
+      for (let count = 0; count < 1_000; count++) {
+        log.info(String(count), { model: "m".repeat(1_000) });
+      }
+    `);
+    expect(text.length).toBeGreaterThan(1_000_000);
+    expect(events).toEqual(Array.from({ length: 1_000 }, (_, count) => String(count)));
+  });
 });

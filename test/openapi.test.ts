@@ -50,6 +50,7 @@ describe("the OpenAPI document", () => {
       "GET /health/live",
       "GET /health/ready",
       "GET /management/agents",
+      "GET /management/alerts",
       "GET /management/api-keys",
       "GET /management/budgets",
       "GET /management/employees",
@@ -58,6 +59,8 @@ describe("the OpenAPI document", () => {
       "GET /management/projects",
       "GET /management/requests",
       "GET /management/reservations",
+      "GET /management/reservations/baseline",
+      "GET /management/reservations/report",
       "GET /management/session",
       "GET /management/teams",
       "GET /management/usage/daily",
@@ -67,6 +70,7 @@ describe("the OpenAPI document", () => {
       "POST /management/budgets",
       "POST /management/policies",
       "POST /management/session",
+      "POST /management/settlements/replay",
       "POST /v1/chat/completions",
     ]);
     const ids = operations().map(({ operation }) => operation.operationId);

@@ -53,8 +53,12 @@ const MATRIX: readonly [route: string, allowed: string][] = [
   ["POST /policies allowlist", "+ - + + - - - -"],
   ["GET /ledger-entries", "+ - - + + + + -"],
   ["GET /reservations", "+ - + + + + + -"],
+  ["GET /reservations/report", "+ - + + + + + -"],
+  ["GET /reservations/baseline", "+ - + + + + + -"],
   ["GET /requests", "+ - + + + + + -"],
   ["GET /usage/daily", "+ - + + + + + -"],
+  ["GET /alerts", "+ - + + - - + -"],
+  ["POST /settlements/replay", "+ - + - - - - -"],
 ];
 
 function bodyOf(route: string): unknown {
@@ -116,6 +120,7 @@ describe("each role", () => {
         "reservation.read",
         "request.read",
         "usage.read",
+        "alert.read",
       ],
     });
   });

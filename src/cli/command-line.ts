@@ -11,9 +11,19 @@ import { ledger } from "./ledger.ts";
 import { migrateCommand } from "./migrate.ts";
 import { seed } from "./seed.ts";
 import { serve } from "./serve.ts";
+import { settleCommand } from "./settle-command.ts";
 import { version } from "./version.ts";
 
-const commands: readonly Command[] = [serve, migrateCommand, demo, doctor, ledger, seed, version];
+const commands: readonly Command[] = [
+  serve,
+  migrateCommand,
+  demo,
+  doctor,
+  ledger,
+  settleCommand,
+  seed,
+  version,
+];
 
 /** Runs one command and answers its exit code. Prints to standard output and error. */
 export async function runCommandLine(args: readonly string[]): Promise<ExitCode> {

@@ -14,9 +14,10 @@ export const doctor: Command = {
   summary: "say what is wrong with this installation, and how to mend it",
   help: `usage: spendra doctor [--json]
 
-Looks at the configuration, the database (reachable, version, rights, schema, encryption
-key, clock, round trip, durability), the provider secrets, the state directory and the
-listeners. Changes nothing, prints no secret, and takes some seconds at most.
+Looks at the configuration, the database (reachable, directly or through a pooler, version,
+rights, schema, encryption key, clock, round trip, durability), the provider secrets, the
+state directory and the listeners. Changes nothing, prints no secret, and takes some
+seconds at most.
 
 Each line is ok, warn, fail, or skip (a failure above stands in its way). Exits with 0
 when nothing failed, with 1 otherwise.

@@ -44,13 +44,15 @@ export async function admit(
   token: string,
   parts: GatewayParts,
 ): Promise<Admission> {
+  let loaded = call.authority;
   for (let attempt = 1; attempt <= RESOLVE_ATTEMPTS_MAX; attempt++) {
-    const admission = await underCurrentRules(parts, token, (authority) =>
+    const admission = await underCurrentRules(parts, token, loaded, (authority) =>
       admitUnder(authority, call, chat, provider, parts),
     );
     if (admission !== STALE) {
       return admission;
     }
+    loaded = null;
   }
   throw new PublicError("reservation_unavailable", "The rules of this key keep changing.", {
     retryAfterSeconds: 1,

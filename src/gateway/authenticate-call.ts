@@ -11,7 +11,7 @@ export async function authenticate(
   token: string,
   parts: GatewayParts,
 ): Promise<Authority> {
-  return await underCurrentRules(parts, token, (authority) => {
+  return await underCurrentRules(parts, token, null, (authority) => {
     call.authority = authority;
     requireUsable(authority.apiKey, call.receivedAt);
     return authority;

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { PublicError } from "../errors.ts";
-import { membersOf } from "./json-members.ts";
+import { type JsonMember, membersOf } from "./json-members.ts";
 
 const CHOICES_MAX = 128;
 
@@ -47,11 +47,12 @@ export function parseChatRequest(text: string): ChatRequest {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new PublicError("invalid_request", "The request body must be a JSON object.");
   }
-  refuseDuplicates(text, "");
+  const members = membersOf(text);
+  refuseDuplicates(members, "");
   // Spendra writes into this one, and must not write into the copy that the provider ignores.
-  const options = membersOf(text).find(({ name }) => name === "stream_options");
+  const options = members.find(({ name }) => name === "stream_options");
   if (options !== undefined && text[options.valueStart] === "{") {
-    refuseDuplicates(text.slice(options.valueStart, options.valueEnd), "stream_options.");
+    refuseDuplicates(membersOf(text, options.valueStart), "stream_options.");
   }
   const parsed = chatSchema.safeParse(value);
   if (!parsed.success) {
@@ -79,9 +80,9 @@ function parseJson(text: string): unknown {
 }
 
 /** Of two `max_tokens` the provider might take the other one than we do, and break the bound. */
-function refuseDuplicates(text: string, path: string): void {
+function refuseDuplicates(members: readonly JsonMember[], path: string): void {
   const seen = new Set<string>();
-  for (const { name } of membersOf(text)) {
+  for (const { name } of members) {
     if (seen.has(name)) {
       const param = path + name.slice(0, 100);
       throw new PublicError("invalid_request", `${param}: is given twice`, { param });

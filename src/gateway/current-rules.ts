@@ -10,13 +10,17 @@ import type { GatewayParts } from "./gateway-parts.ts";
 /** Refusals of these statuses are decided from what was loaded before. */
 const DECIDED_FROM_MEMORY: ReadonlySet<number> = new Set([401, 403, 404]);
 
-/** Decides under the key's authority, and once more if that turns out to be out of date. */
+/**
+ * Decides under the key's authority, and once more if that turns out to be out of date. `loaded` is
+ * what an earlier step of the same call has authenticated: a key is proven once a call.
+ */
 export async function underCurrentRules<Decision>(
   parts: GatewayParts,
   token: string,
+  loaded: Authority | null,
   decide: (authority: Authority) => Decision | Promise<Decision>,
 ): Promise<Decision> {
-  const authority = await parts.authenticator.authenticate(token);
+  const authority = loaded ?? (await parts.authenticator.authenticate(token));
   try {
     return await decide(authority);
   } catch (refusal) {

@@ -29,6 +29,8 @@ export const CAPABILITIES = [
   "reservation.read",
   "request.read",
   "usage.read",
+  "alert.read",
+  "settlement.replay",
 ] as const;
 
 export type Capability = (typeof CAPABILITIES)[number];
@@ -66,6 +68,8 @@ const ROLE_GRANTS: Readonly<Record<Role, RoleGrant>> = {
       "reservation.read",
       "request.read",
       "usage.read",
+      "alert.read",
+      "settlement.replay",
     ],
     sees: "everyone",
   },
@@ -82,6 +86,7 @@ const ROLE_GRANTS: Readonly<Record<Role, RoleGrant>> = {
       "reservation.read",
       "request.read",
       "usage.read",
+      "alert.read",
     ],
     sees: "everyone",
   },

@@ -3,6 +3,7 @@
  * CORS, request id, one log line a request. Wired into the server by app.ts.
  */
 import { newId } from "../id.ts";
+import { alertResource } from "./alert-routes.ts";
 import { apiKeyResource } from "./api-key-routes.ts";
 import { budgetResource } from "./budget-routes.ts";
 import type { Dependencies } from "./dependencies.ts";
@@ -17,6 +18,7 @@ import { reservationResource } from "./reservation-routes.ts";
 import { answerRefusal, createRouter, type Router } from "./router.ts";
 import { sessionCookieName } from "./session-cookie.ts";
 import { sessionResource } from "./session-routes.ts";
+import { settlementResource } from "./settlement-routes.ts";
 import { usageResource } from "./usage-routes.ts";
 
 export type Management = {
@@ -35,8 +37,10 @@ export function createManagement(dependencies: Dependencies): Management {
     policyResource(dependencies),
     ledgerEntryResource(dependencies),
     reservationResource(dependencies),
+    settlementResource(dependencies),
     requestResource(dependencies),
     usageResource(dependencies),
+    alertResource(dependencies),
     ...directoryResources(dependencies),
   ]);
   return {

@@ -4,7 +4,7 @@
  * goes on until it is there.
  */
 import { maskSecrets } from "../log.ts";
-import type { Spool, SpoolRecord } from "./spool.ts";
+import type { Spool, SpoolOutcome, SpoolRecord } from "./spool.ts";
 import type { WriterQueue } from "./writer-queue.ts";
 
 /** A commit that takes longer than this is not waited for: the disk is asked as well. */
@@ -32,12 +32,12 @@ export function closeDurably(
       resolve: (wasOpen) => {
         clearTimeout(timer);
         resolve(wasOpen);
-        forget(spool, kept).catch(reject);
+        forget(spool, record, kept, outcomeOf(wasOpen)).catch(reject);
       },
       reject: (error) => {
         clearTimeout(timer);
         bury(spool, record, error)
-          .then(() => forget(spool, kept))
+          .then(() => forget(spool, record, kept, "dead_letter"))
           .then(() => resolve(true), reject);
       },
     });
@@ -50,12 +50,12 @@ export function replayKept(queue: WriterQueue, spool: Spool, record: SpoolRecord
     queue.addClosing({
       closing: record.closing,
       requestRow: record.request,
-      resolve: () => {
-        spool.booked().then(resolve, reject);
+      resolve: (wasOpen) => {
+        spool.forget(record, outcomeOf(wasOpen)).then(resolve, reject);
       },
       reject: (error) => {
         bury(spool, record, error)
-          .then(() => spool.booked())
+          .then(() => spool.forget(record, "dead_letter"))
           .then(resolve, reject);
       },
     });
@@ -73,10 +73,19 @@ async function keep(spool: Spool, record: SpoolRecord): Promise<boolean> {
   }
 }
 
-async function forget(spool: Spool, kept: Promise<boolean>): Promise<void> {
+async function forget(
+  spool: Spool,
+  record: SpoolRecord,
+  kept: Promise<boolean>,
+  outcome: SpoolOutcome,
+): Promise<void> {
   if (await kept) {
-    await spool.booked();
+    await spool.forget(record, outcome);
   }
+}
+
+function outcomeOf(wasOpen: boolean): SpoolOutcome {
+  return wasOpen ? "booked" : "already_booked";
 }
 
 async function bury(spool: Spool, record: SpoolRecord, error: unknown): Promise<void> {

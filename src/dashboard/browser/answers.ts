@@ -76,6 +76,13 @@ export const heldAnswer = z.object({
   nextCursor: cursor,
 });
 
+export const alertsAnswer = z.object({
+  items: z.array(
+    z.object({ id: z.string(), severity: z.string(), summary: z.string(), openedAt: z.string() }),
+  ),
+  nextCursor: cursor,
+});
+
 export const problemAnswer = z.object({
   title: z.nullish(z.string()),
   detail: z.nullish(z.string()),
@@ -93,3 +100,4 @@ export type DailyUsage = z.infer<typeof dailyUsageAnswer>["items"][number];
 export type LedgerEntry = z.infer<typeof ledgerEntry>;
 export type LedgerPage = z.infer<typeof ledgerAnswer>;
 export type HeldPage = z.infer<typeof heldAnswer>;
+export type AlertPage = z.infer<typeof alertsAnswer>;

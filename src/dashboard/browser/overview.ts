@@ -5,6 +5,8 @@
 import { batch, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type * as z from "zod/mini";
 import {
+  type AlertPage,
+  alertsAnswer,
   type BudgetPage,
   budgetsAnswer,
   type Caller,
@@ -28,6 +30,7 @@ export interface Section<Value> {
 }
 
 export interface Overview {
+  readonly alerts: ReadonlySignal<Section<AlertPage>>;
   readonly budgets: ReadonlySignal<Section<BudgetPage>>;
   readonly usage: ReadonlySignal<Section<readonly DailyUsage[]>>;
   readonly held: ReadonlySignal<Section<HeldPage>>;
@@ -40,11 +43,13 @@ export interface Overview {
   readonly loadOlderEntries: () => Promise<void>;
 }
 
+const ALERTS_MAX = 20;
 const BUDGETS_MAX = 100;
 const HELD_MAX = 100;
 const LEDGER_PAGE_ENTRIES = 20;
 
 const CAPABILITIES = {
+  alerts: "alert.read",
   budgets: "budget.read",
   usage: "usage.read",
   held: "reservation.read",
@@ -58,6 +63,7 @@ export function visibleParts(caller: Caller): ReadonlySet<keyof typeof CAPABILIT
 }
 
 export function createOverview(session: Session, caller: Caller): Overview {
+  const alerts = emptySection<AlertPage>();
   const budgets = emptySection<BudgetPage>();
   const usage = emptySection<readonly DailyUsage[]>();
   const held = emptySection<HeldPage>();
@@ -69,6 +75,8 @@ export function createOverview(session: Session, caller: Caller): Overview {
   const ask = <Schema extends z.ZodMiniType>(path: string, schema: Schema) =>
     askManagement("GET", path, schema);
   const loads = {
+    alerts: () =>
+      load(alerts, ask(`/alerts?state=open&limit=${ALERTS_MAX}`, alertsAnswer), takeNew),
     budgets: () => load(budgets, ask(`/budgets?limit=${BUDGETS_MAX}`, budgetsAnswer), takeNew),
     usage: () =>
       load(
@@ -103,7 +111,8 @@ export function createOverview(session: Session, caller: Caller): Overview {
     if (hasEnded(outcome.failure)) session.expire();
   }
 
-  return { budgets, usage, held, ledger, updatedAtMs, isRefreshing, refresh, loadOlderEntries };
+  const sections = { alerts, budgets, usage, held, ledger };
+  return { ...sections, updatedAtMs, isRefreshing, refresh, loadOlderEntries };
 }
 
 interface Outcome {

@@ -8,6 +8,7 @@ import { FreshnessLine, UnreachableNotice } from "../parts/freshness-line.tsx";
 import { KeyFigures } from "../parts/key-figures.tsx";
 import { LedgerTable } from "../parts/ledger-table.tsx";
 import { Notice } from "../parts/notice.tsx";
+import { OpenAlerts } from "../parts/open-alerts.tsx";
 import { Panel } from "../parts/panel.tsx";
 import { SpendChart } from "../parts/spend-chart.tsx";
 import { TopBar } from "../parts/top-bar.tsx";
@@ -44,6 +45,9 @@ export function OverviewPage({ session, caller }: OverviewPageProps) {
           {visible.size > 0 && <FreshnessLine overview={overview} nowMs={nowMs} />}
         </div>
         <UnreachableNotice overview={overview} />
+        {visible.has("alerts") && (
+          <OpenAlerts section={overview.alerts.value} nowMs={nowMs} onRetry={refresh} />
+        )}
         {visible.size === 0 && <NothingVisible />}
         <KeyFigures
           usage={visible.has("usage") ? overview.usage.value : null}

@@ -30,7 +30,8 @@ export function FreshnessLine({ overview, nowMs }: FreshnessProps) {
 
 /** The one message for all parts when the server cannot be reached. */
 export function UnreachableNotice({ overview }: { overview: Overview }) {
-  const sections = [overview.budgets, overview.usage, overview.held, overview.ledger];
+  const { alerts, budgets, usage, held, ledger } = overview;
+  const sections = [alerts, budgets, usage, held, ledger];
   const isUnreachable = sections.some(({ value }) => value.failure?.kind === "unreachable");
   if (!isUnreachable) return null;
   const updatedAtMs = overview.updatedAtMs.value;
