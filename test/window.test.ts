@@ -239,6 +239,7 @@ describe("the windows of a call", () => {
       environment: null,
       period: "hour",
       timeZone: "UTC",
+      anchor: null,
       startsAt: null,
       endsAt: null,
       createdAt: new Date("2026-01-15T10:30:00Z"),

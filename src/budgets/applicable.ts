@@ -27,6 +27,7 @@ export type Cap = {
   readonly environment: string | null;
   readonly period: BudgetPeriod;
   readonly timeZone: string;
+  readonly anchor: string | null;
   readonly startsAt: Date | null;
   readonly endsAt: Date | null;
   readonly createdAt: Date;
@@ -58,6 +59,7 @@ type CapRow = {
   environment: string | null;
   period: BudgetPeriod;
   time_zone: string;
+  anchor: string | null;
   starts_at: Date | null;
   ends_at: Date | null;
   created_at: Date;
@@ -203,7 +205,7 @@ async function capsOfScopes(
     -- name: policies.caps_of_scopes
     select
       p.id as policy_id, p.kind = 'hard_cap' as is_hard, b.id as budget_id, b.name as budget_name, b.scope_kind, b.scope_id,
-      b.provider, b.model, b.environment, b.period, b.time_zone, b.starts_at, b.ends_at,
+      b.provider, b.model, b.environment, b.period, b.time_zone, b.anchor, b.starts_at, b.ends_at,
       b.created_at
     from unnest(${scopeKinds}::text[], ${scopeIds}::text[]) as s(kind, id)
     join budgets b
@@ -265,6 +267,7 @@ function toCap(row: CapRow): Cap {
     environment: row.environment,
     period: row.period,
     timeZone: row.time_zone,
+    anchor: row.anchor,
     startsAt: row.starts_at,
     endsAt: row.ends_at,
     createdAt: row.created_at,

@@ -21,6 +21,8 @@ export type NewBudget = {
   period: BudgetPeriod;
   /** IANA name of the zone in which days, weeks and months begin. */
   timeZone: string;
+  /** Local date and time from which periods are counted; without one, the calendar's. */
+  anchor?: string | null;
   /** Both set for the period `fixed`, both null otherwise. */
   startsAt: Date | null;
   endsAt: Date | null;

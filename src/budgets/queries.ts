@@ -41,6 +41,7 @@ export async function budgetInsert(
     amountNanoUsd: bigint;
     period: BudgetPeriod;
     timeZone: string;
+    anchor?: string | null;
     startsAt: Date | null;
     endsAt: Date | null;
     createdAt: Date;
@@ -50,12 +51,13 @@ export async function budgetInsert(
     -- name: budgets.insert
     insert into budgets (
       organization_id, id, name, scope_kind, scope_id, provider, model, tool, environment,
-      amount_nano_usd, period, time_zone, starts_at, ends_at, created_at
+      amount_nano_usd, period, time_zone, anchor, starts_at, ends_at, created_at
     )
     values (
       ${row.organizationId}, ${row.id}, ${row.name}, ${row.scopeKind}, ${row.scopeId},
       ${row.provider}, ${row.model}, ${row.tool}, ${row.environment}, ${row.amountNanoUsd},
-      ${row.period}, ${row.timeZone}, ${row.startsAt}, ${row.endsAt}, ${row.createdAt}
+      ${row.period}, ${row.timeZone}, ${row.anchor ?? null}, ${row.startsAt}, ${row.endsAt},
+      ${row.createdAt}
     )
   `;
 }
@@ -73,6 +75,7 @@ export type BudgetRow = {
   amount_nano_usd: bigint;
   period: BudgetPeriod;
   time_zone: string;
+  anchor: string | null;
   starts_at: Date | null;
   ends_at: Date | null;
   version: number;
@@ -95,7 +98,7 @@ export async function budgetList(
     select
       b.id, b.name, b.scope_kind, b.scope_id, ${scopeName(sql, "b")} as scope_name,
       b.provider, b.model, b.tool, b.environment, b.amount_nano_usd, b.period, b.time_zone,
-      b.starts_at, b.ends_at, b.version, b.created_at,
+      b.anchor, b.starts_at, b.ends_at, b.version, b.created_at,
       w.window_start, w.window_end, w.limit_nano_usd, w.settled_nano_usd, w.held_nano_usd
     from budgets b
     left join lateral (

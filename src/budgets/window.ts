@@ -4,6 +4,7 @@
  * period is `[start, end)`; the next one is another row, and nothing is ever reset.
  */
 import { idSuffix } from "../id.ts";
+import { anchoredPeriod } from "./anchored-period.ts";
 
 export type BudgetPeriod =
   | "hour"
@@ -20,6 +21,8 @@ export type WindowRule = {
   readonly id: string;
   readonly period: BudgetPeriod;
   readonly timeZone: string;
+  /** Local date and time from which periods are counted; without one, the calendar's. */
+  readonly anchor?: string | null;
   readonly startsAt: Date | null;
   readonly endsAt: Date | null;
   readonly createdAt: Date;
@@ -48,14 +51,24 @@ export function windowAt(rule: WindowRule, at: Date): BudgetWindow | null {
   const local = Temporal.Instant.fromEpochMilliseconds(at.getTime()).toZonedDateTimeISO(
     rule.timeZone,
   );
-  const [start, end] =
-    rule.period === "hour" ? clockHour(local) : calendarPeriod(rule.period, local);
+  const [start, end] = periodOf(rule.period, rule.anchor ?? null, local);
   return toWindow(rule, new Date(start.epochMilliseconds), new Date(end.epochMilliseconds));
 }
 
 /** Whether an instant falls into the window: `[start, end)`. */
 export function isWithin(window: BudgetWindow, at: Date): boolean {
   return window.start <= at && (window.end === null || at < window.end);
+}
+
+function periodOf(
+  period: Exclude<BudgetPeriod, "fixed" | "lifetime">,
+  anchor: string | null,
+  local: Temporal.ZonedDateTime,
+): [Temporal.ZonedDateTime, Temporal.ZonedDateTime] {
+  if (period === "hour") {
+    return clockHour(local);
+  }
+  return anchor === null ? calendarPeriod(period, local) : anchoredPeriod(period, anchor, local);
 }
 
 /**

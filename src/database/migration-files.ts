@@ -25,6 +25,7 @@ import closeReservationsPinned from "../../migrations/0018_close_reservations.sq
   type: "text",
 };
 import writeBatchPinned from "../../migrations/0019_write_batch.sql" with { type: "text" };
+import budgetAnchor from "../../migrations/0020_budget_anchor.sql" with { type: "text" };
 
 export type MigrationFile = { readonly name: string; readonly sql: string };
 
@@ -48,4 +49,5 @@ export const migrationFiles: readonly MigrationFile[] = [
   { name: "0017_rate_windows.sql", sql: rateWindows },
   { name: "0018_close_reservations.sql", sql: closeReservationsPinned },
   { name: "0019_write_batch.sql", sql: writeBatchPinned },
+  { name: "0020_budget_anchor.sql", sql: budgetAnchor },
 ];

@@ -1,6 +1,7 @@
 /** Budgets: listing them with what is left in the present window, and making them. */
 
 import { z } from "zod";
+import { ANCHORED_PERIODS, isAnchor } from "../budgets/anchored-period.ts";
 import { createBudget } from "../budgets/budget.ts";
 import { type BudgetRow, budgetList } from "../budgets/queries.ts";
 import type { BudgetPeriod } from "../budgets/window.ts";
@@ -44,6 +45,16 @@ const timeZoneField = z
   .refine(isTimeZone, "is not an IANA time zone")
   .meta({ example: "Europe/Zurich" });
 
+const anchorField = z
+  .string()
+  .refine(isAnchor, "must be a local date and time such as 2026-04-01T00:00")
+  .meta({
+    example: "2026-04-01T00:00",
+    description:
+      "From which local date and time periods are counted: weeks from its weekday, months from " +
+      "its day, quarters and years from its month, all from its time of day.",
+  });
+
 const createBody = z
   .strictObject({
     name: nameField,
@@ -55,12 +66,16 @@ const createBody = z
     amountUsd: amountField,
     period: z.enum(PERIODS),
     timeZone: timeZoneField.default("UTC"),
+    anchor: anchorField.nullish(),
     startsAt: timeField.nullish(),
     endsAt: timeField.nullish(),
   })
-  .superRefine(({ period, startsAt, endsAt }, context) => {
+  .superRefine(({ period, anchor, startsAt, endsAt }, context) => {
     const refuse = (field: string, message: string) =>
       context.addIssue({ code: "custom", path: [field], message });
+    if (anchor && !ANCHORED_PERIODS.some((anchored) => anchored === period)) {
+      refuse("anchor", `is only for the periods ${ANCHORED_PERIODS.join(", ")}`);
+    }
     for (const [field, time] of Object.entries({ startsAt, endsAt })) {
       if (period === "fixed" && !time) {
         refuse(field, "is needed for the period fixed");
@@ -93,6 +108,7 @@ const budgetAnswer = z.strictObject({
   amountUsd: usd,
   period: z.enum(PERIODS),
   timeZone: z.string(),
+  anchor: z.string().nullable().meta({ description: "Null: periods begin with the calendar's." }),
   startsAt: instant.nullable(),
   endsAt: instant.nullable(),
   version: z.int(),
@@ -115,6 +131,7 @@ const example: z.output<typeof budgetAnswer> = {
   amountUsd: "500",
   period: "month",
   timeZone: "Europe/Zurich",
+  anchor: null,
   startsAt: null,
   endsAt: null,
   version: 1,
@@ -196,6 +213,7 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
             model: body.model ?? null,
             tool: body.tool ?? null,
             environment: body.environment ?? null,
+            anchor: body.anchor ?? null,
             startsAt: body.startsAt ?? null,
             endsAt: body.endsAt ?? null,
           },
@@ -230,6 +248,7 @@ function itemOf(row: BudgetRow): z.output<typeof budgetAnswer> {
     amountUsd: formatUsd(row.amount_nano_usd),
     period: row.period,
     timeZone: row.time_zone,
+    anchor: row.anchor,
     startsAt: timeOrNull(row.starts_at),
     endsAt: timeOrNull(row.ends_at),
     version: row.version,

@@ -28,7 +28,7 @@ export type ReplayReport = {
 
 /**
  * `booked` and `already_booked`: the letter is closed. `refused`: the database has refused it
- * again. `unknown_reservation`, `released_before`: the database has no such reservation, or one that
+ * again. `unknown_reservation`: it has no such reservation. `released_before`: it has one that
  * ended as having bought nothing. `waiting`: not done in time.
  */
 export type RetryOutcome =
