@@ -21,6 +21,7 @@ export function createMetrics() {
     registry,
     ...gatewayMetrics(registers),
     ...moneyMetrics(registers),
+    ...spoolMetrics(registers),
     ...operationMetrics(registers),
   };
 }
@@ -97,6 +98,12 @@ function moneyMetrics(registers: Registry[]) {
       help: "Settlements above their reservation.",
       registers,
     }),
+  };
+}
+
+/** What is on its way to the database, and what does not get there. */
+function spoolMetrics(registers: Registry[]) {
+  return {
     spoolRecords: new Gauge({
       name: "spendra_spool_records",
       help: "Settlements that are on this machine's disk and not in the database yet.",

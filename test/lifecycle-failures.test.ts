@@ -188,6 +188,21 @@ describe("a settlement is booked", () => {
   });
 });
 
+test("what was spent for a reservation that a restored backup lacks is put aside", async () => {
+  const held = await hold();
+  const other = await hold();
+  await database.sql`delete from reservations where id in (${held.id}, ${other.id})`;
+  await database.sql`
+    update budget_windows set held_nano_usd = held_nano_usd - ${2n * HELD_NANO_USD}
+    where right(id, 5) = '_test'
+  `;
+  expect(await opened.writer.close(settled(held, 400n), null)).toBe(true);
+  expect(await opened.writer.close(released(other), null)).toBe(false);
+  const [letter, ...more] = opened.spool.deadLetters.list();
+  expect(more).toEqual([]);
+  expect(letter).toMatchObject({ reservationId: held.id, costUsd: "0.0000004" });
+});
+
 async function hold(changes: Partial<NewReservation> = {}): Promise<NewReservation> {
   const reservation = newReservation(changes);
   expect((await opened.writer.reserve(reservation)).status).toBe("granted");

@@ -126,7 +126,7 @@ describe("a limit of", () => {
   });
 });
 
-test("a full budget is told before a full rate limit, and neither is held when one is full", async () => {
+test("a full budget is told before a full rate limit; one holds with the other only", async () => {
   const policyId = await limitTo({ unit: "requests", limit: 3, period: "day" });
   await database.sql`update budgets set amount_nano_usd = 0 where scope_kind = 'team'`;
   expect((await call(0)).status).toBe(402);
@@ -167,7 +167,7 @@ test("a soft cap that is passed refuses nothing and counts everything", async ()
   expect(left).toBeGreaterThan(0);
 });
 
-test("windows that ended a day ago are forgotten, but for those that a call is held in", async () => {
+test("windows that ended a day ago are forgotten, unless a call is held in them", async () => {
   const policyId = await limitTo({ unit: "requests", limit: 3, period: "minute" });
   const yesterday = new Date(Date.now() - 86_400_000);
   await database.sql`

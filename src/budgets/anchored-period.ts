@@ -34,8 +34,10 @@ export function isAnchor(text: string): boolean {
   }
 }
 
-/** The period that contains an instant, `[start, end)`. Local times that a change of the clock skips
- * count as the next one that there is, so periods neither overlap nor leave a gap. */
+/**
+ * The period that contains an instant, `[start, end)`. A local time that a change of the clock
+ * skips counts as the next one that there is, so that periods neither overlap nor leave a gap.
+ */
 export function anchoredPeriod(
   period: AnchoredPeriod,
   anchor: string,

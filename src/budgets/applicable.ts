@@ -204,7 +204,8 @@ async function capsOfScopes(
   return await sql<CapRow[]>`
     -- name: policies.caps_of_scopes
     select
-      p.id as policy_id, p.kind = 'hard_cap' as is_hard, b.id as budget_id, b.name as budget_name, b.scope_kind, b.scope_id,
+      p.id as policy_id, p.kind = 'hard_cap' as is_hard, b.id as budget_id,
+      b.name as budget_name, b.scope_kind, b.scope_id,
       b.provider, b.model, b.environment, b.period, b.time_zone, b.anchor, b.starts_at, b.ends_at,
       b.created_at
     from unnest(${scopeKinds}::text[], ${scopeIds}::text[]) as s(kind, id)

@@ -1,6 +1,7 @@
 /**
- * A new policy: what happens at a budget's limit (caps), how dear one request may be, how many there
- * may be (rate limits), and which providers, models and tools are allowed at all. Not here: deciding a request by them.
+ * A new policy: what happens at a budget's limit (caps), how dear one request may be, how many
+ * there may be (rate limits), and which providers, models and tools are allowed at all. Not here:
+ * deciding a request by them.
  */
 import { type Change, recordAuditEvent } from "../audit/audit-event.ts";
 import type { Transaction } from "../database/client.ts";

@@ -24,8 +24,12 @@ import rateWindows from "../../migrations/0017_rate_windows.sql" with { type: "t
 import closeReservationsPinned from "../../migrations/0018_close_reservations.sql" with {
   type: "text",
 };
-import writeBatchPinned from "../../migrations/0019_write_batch.sql" with { type: "text" };
-import budgetAnchor from "../../migrations/0020_budget_anchor.sql" with { type: "text" };
+import correctReservations from "../../migrations/0019_correct_reservations.sql" with {
+  type: "text",
+};
+import reserve from "../../migrations/0020_reserve.sql" with { type: "text" };
+import writeBatchPinned from "../../migrations/0021_write_batch.sql" with { type: "text" };
+import budgetAnchor from "../../migrations/0022_budget_anchor.sql" with { type: "text" };
 
 export type MigrationFile = { readonly name: string; readonly sql: string };
 
@@ -48,6 +52,8 @@ export const migrationFiles: readonly MigrationFile[] = [
   { name: "0016_alerts.sql", sql: alerts },
   { name: "0017_rate_windows.sql", sql: rateWindows },
   { name: "0018_close_reservations.sql", sql: closeReservationsPinned },
-  { name: "0019_write_batch.sql", sql: writeBatchPinned },
-  { name: "0020_budget_anchor.sql", sql: budgetAnchor },
+  { name: "0019_correct_reservations.sql", sql: correctReservations },
+  { name: "0020_reserve.sql", sql: reserve },
+  { name: "0021_write_batch.sql", sql: writeBatchPinned },
+  { name: "0022_budget_anchor.sql", sql: budgetAnchor },
 ];

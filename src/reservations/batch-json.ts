@@ -1,5 +1,5 @@
 /**
- * A batch of the writer as the JSON that `write_batch` unpacks (migrations 0018, 0019): names are
+ * A batch of the writer as the JSON that `write_batch` unpacks (migrations 0018 to 0021): names are
  * the function's column names, amounts are text so that no number is rounded on the way. Counts of
  * a closing that are 0 are left out.
  */
@@ -48,7 +48,7 @@ export type ClosingJson = {
   readonly organizationId: string;
   readonly reservationId: string;
   readonly windowIds: readonly string[];
-  readonly row: object;
+  readonly row: { readonly status: string; readonly [column: string]: unknown };
 };
 
 export function toBatchJson(
@@ -81,7 +81,7 @@ export function toClosingJson(closing: Closing): ClosingJson {
   return { organizationId, reservationId, windowIds, row: toClosingRow(closing) };
 }
 
-function toClosingRow(closing: Closing): object {
+function toClosingRow(closing: Closing): ClosingJson["row"] {
   const common = {
     organization_id: closing.organizationId,
     reservation_id: closing.reservationId,

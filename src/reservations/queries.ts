@@ -1,8 +1,8 @@
-/** The statements of the reservation's life. What they do inside: migrations 0018, 0019. */
+/** The statements of the reservation's life. What they do inside: migrations 0018 to 0021. */
 import type { Queryable, Sql } from "../database/client.ts";
 import type { BatchJson } from "./batch-json.ts";
 
-/** What `write_batch` tells of a batch (type `written`, migration 0019). */
+/** What `write_batch` tells of a batch (type `written`, migration 0020). */
 export type BatchRow = {
   kind: "window" | "refused" | "unchanged";
   reservation_id: string | null;
@@ -145,7 +145,8 @@ function heldColumns(sql: Queryable) {
   return sql`
     organization_id as "organizationId", id, request_id as "requestId",
     api_key_id as "apiKeyId", actor_id as "actorId", provider, model, route,
-    amount_nano_usd as "amountNanoUsd", window_ids || coalesce(rate_window_ids, '{}') as "windowIds",
+    amount_nano_usd as "amountNanoUsd",
+    window_ids || coalesce(rate_window_ids, '{}') as "windowIds",
     prompt_tokens_max as "promptTokensMax", completion_tokens_max as "completionTokensMax",
     price_version as "priceVersion", reserved_at as "reservedAt"
   `;

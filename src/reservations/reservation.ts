@@ -43,8 +43,8 @@ export type NewReservation = {
 export type Idempotency = { readonly keyHash: string; readonly bodyHash: string };
 
 /**
- * Numbers of one window: nano-USD for a budget's, else requests, tokens or calls. When granted, after
- * the whole batch; when refused, at the moment of the decision.
+ * Numbers of one window: nano-USD for a budget's, else requests, tokens or calls. Of a grant they
+ * are those after the whole batch, of a refusal those of the decision.
  */
 export type WindowState = {
   readonly windowId: string;
@@ -79,7 +79,7 @@ export type BookedUsage = {
   readonly providerUsage: Readonly<Record<string, unknown>> | null;
 };
 
-/** How a reservation ends. `windowIds` are all that it is held in, of budgets and of rate limits. */
+/** How a reservation ends. `windowIds` are all it is held in, of budgets and of rate limits. */
 export type Closing = {
   readonly organizationId: string;
   readonly reservationId: string;

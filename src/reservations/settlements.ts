@@ -110,8 +110,12 @@ async function retry(
     // It is in the file of dead letters still.
   });
   const outcome = await watched;
-  if (outcome === null || outcome === "dead_letter") {
-    return outcome === null ? "waiting" : "refused";
+  if (outcome === null) {
+    return "waiting";
+  }
+  if (outcome === "dead_letter") {
+    const status = await reservationStatus(sql, organizationId, reservationId);
+    return status === null ? "unknown_reservation" : "refused";
   }
   const closedAt = clock.now();
   const closed = await inTransaction(sql, async (transaction) => {

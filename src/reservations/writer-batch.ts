@@ -37,8 +37,13 @@ export function resolveAll(
   rows: readonly BatchRow[],
 ): readonly NewReservation[] {
   const written = readRows(rows);
-  for (const { closing, resolve } of batch.closings) {
-    resolve(!written.unchanged.has(closing.reservationId));
+  for (const { closing, resolve, reject } of batch.closings) {
+    const found = written.unchanged.get(closing.reservationId);
+    if (found === "missing" && closing.row.status !== "released") {
+      reject(new UnknownReservationError());
+    } else {
+      resolve(found === undefined);
+    }
   }
   const tooLate: NewReservation[] = [];
   for (const waiting of batch.reservations) {
@@ -100,23 +105,36 @@ export function toBatch(
   };
 }
 
+/**
+ * Money was spent for a reservation that the database does not have, because a backup was restored.
+ * It is put aside for an operator.
+ */
+class UnknownReservationError extends Error {
+  override readonly name = "UnknownReservationError";
+
+  constructor() {
+    super("the database has no such reservation");
+  }
+}
+
 type Written = {
   windows: ReadonlyMap<string, WindowState>;
   refusals: ReadonlyMap<string, BatchRow>;
-  unchanged: ReadonlySet<string>;
+  /** By reservation: what it had become before. */
+  unchanged: ReadonlyMap<string, string>;
 };
 
 function readRows(rows: readonly BatchRow[]): Written {
   const windows = new Map<string, WindowState>();
   const refusals = new Map<string, BatchRow>();
-  const unchanged = new Set<string>();
+  const unchanged = new Map<string, string>();
   for (const row of rows) {
     if (row.kind === "window") {
       windows.set(row.window_id ?? "", toWindowState(row));
     } else if (row.kind === "refused") {
       refusals.set(row.reservation_id ?? "", row);
     } else {
-      unchanged.add(row.reservation_id ?? "");
+      unchanged.set(row.reservation_id ?? "", row.outcome ?? "");
     }
   }
   return { windows, refusals, unchanged };
@@ -147,7 +165,7 @@ function tightestOf(
 function toRefusal(row: BatchRow): ReserveOutcome {
   switch (row.outcome) {
     case "no_room":
-      // A window that is gone (a backup was restored) is opened again when the call is resolved anew.
+      // A window that is gone (a backup was restored) is opened when the call is resolved anew.
       return row.limit_units === null
         ? { status: "stale" }
         : { status: "no_room", window: toWindowState(row) };

@@ -1,4 +1,4 @@
-/** Deletes windows of rate limits that ended a day ago: they are not money, and nobody reads them. */
+/** Deletes windows of rate limits that ended a day ago: not money, and nobody reads them. */
 import { rateWindowDeleteEndedBefore } from "../../budgets/queries.ts";
 import type { Job } from "../job.ts";
 
