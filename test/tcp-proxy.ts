@@ -2,6 +2,7 @@
  * Stands between a node and PostgreSQL and fails as networks do: `cut` is a server that is gone
  * (connections break, new ones are refused), `stall` is one that hangs (connections stay, new ones
  * are taken, nothing comes through), `mute` is one whose answers get lost. `restore` ends them.
+ * `delay` is one that is far away, or busy.
  */
 import { createServer, type Server, type Socket, connect as tcpConnect } from "node:net";
 
@@ -12,6 +13,8 @@ export type TcpProxy = {
   stall(): void;
   /** What is sent arrives, and no answer comes back. */
   mute(): void;
+  /** From now on an answer takes this much longer; 0 ends it. */
+  delay(ms: number): void;
   /** What was stalled comes through now, in order; what was cut has to connect again. */
   restore(): Promise<void>;
   stop(): Promise<void>;
@@ -24,6 +27,12 @@ export async function openTcpProxy(targetUrl: string): Promise<TcpProxy> {
   const target = new URL(targetUrl);
   const pairs = new Set<Pair>();
   let isStalled = false;
+  let delayMs = 0;
+  const answer: Answer = (near, bytes) => {
+    // Timers of one length end in the order in which they began.
+    if (delayMs > 0) setTimeout(() => near.write(bytes), delayMs);
+    else near.write(bytes);
+  };
   const accept = (near: Socket): void => {
     const pair: Pair = { near, far: null };
     pairs.add(pair);
@@ -33,7 +42,7 @@ export async function openTcpProxy(targetUrl: string): Promise<TcpProxy> {
       pairs.delete(pair);
     });
     if (isStalled) near.pause();
-    else join(pair, target);
+    else join(pair, target, answer);
   };
   let server = await listen(0, accept);
   const port = portOf(server);
@@ -58,11 +67,14 @@ export async function openTcpProxy(targetUrl: string): Promise<TcpProxy> {
     mute: () => {
       for (const { far } of pairs) far?.pause();
     },
+    delay: (ms) => {
+      delayMs = ms;
+    },
     restore: async () => {
       isStalled = false;
       if (!server.listening) server = await listen(port, accept);
       for (const pair of pairs) {
-        if (pair.far === null) join(pair, target);
+        if (pair.far === null) join(pair, target, answer);
         pair.near.resume();
         pair.far?.resume();
       }
@@ -71,10 +83,12 @@ export async function openTcpProxy(targetUrl: string): Promise<TcpProxy> {
   };
 }
 
-function join(pair: Pair, target: URL): void {
+type Answer = (near: Socket, bytes: Buffer | string) => void;
+
+function join(pair: Pair, target: URL, answer: Answer): void {
   const far = tcpConnect(Number(target.port), target.hostname);
   pair.far = far;
-  far.on("data", (bytes) => pair.near.write(bytes));
+  far.on("data", (bytes) => answer(pair.near, bytes));
   pair.near.on("data", (bytes) => far.write(bytes));
   far.on("error", () => pair.near.destroy());
   far.on("close", () => pair.near.destroy());
