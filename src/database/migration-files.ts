@@ -21,15 +21,16 @@ import encryptionCanaries from "../../migrations/0014_encryption_canaries.sql" w
 import ledgerSeals from "../../migrations/0015_ledger_seals.sql" with { type: "text" };
 import alerts from "../../migrations/0016_alerts.sql" with { type: "text" };
 import rateWindows from "../../migrations/0017_rate_windows.sql" with { type: "text" };
-import closeReservationsPinned from "../../migrations/0018_close_reservations.sql" with {
+import lockWindows from "../../migrations/0018_lock_windows.sql" with { type: "text" };
+import closeReservationsPinned from "../../migrations/0019_close_reservations.sql" with {
   type: "text",
 };
-import correctReservations from "../../migrations/0019_correct_reservations.sql" with {
+import correctReservations from "../../migrations/0020_correct_reservations.sql" with {
   type: "text",
 };
-import reserve from "../../migrations/0020_reserve.sql" with { type: "text" };
-import writeBatchPinned from "../../migrations/0021_write_batch.sql" with { type: "text" };
-import budgetAnchor from "../../migrations/0022_budget_anchor.sql" with { type: "text" };
+import reserve from "../../migrations/0021_reserve.sql" with { type: "text" };
+import writeBatchPinned from "../../migrations/0022_write_batch.sql" with { type: "text" };
+import budgetAnchor from "../../migrations/0023_budget_anchor.sql" with { type: "text" };
 
 export type MigrationFile = { readonly name: string; readonly sql: string };
 
@@ -51,9 +52,10 @@ export const migrationFiles: readonly MigrationFile[] = [
   { name: "0015_ledger_seals.sql", sql: ledgerSeals },
   { name: "0016_alerts.sql", sql: alerts },
   { name: "0017_rate_windows.sql", sql: rateWindows },
-  { name: "0018_close_reservations.sql", sql: closeReservationsPinned },
-  { name: "0019_correct_reservations.sql", sql: correctReservations },
-  { name: "0020_reserve.sql", sql: reserve },
-  { name: "0021_write_batch.sql", sql: writeBatchPinned },
-  { name: "0022_budget_anchor.sql", sql: budgetAnchor },
+  { name: "0018_lock_windows.sql", sql: lockWindows },
+  { name: "0019_close_reservations.sql", sql: closeReservationsPinned },
+  { name: "0020_correct_reservations.sql", sql: correctReservations },
+  { name: "0021_reserve.sql", sql: reserve },
+  { name: "0022_write_batch.sql", sql: writeBatchPinned },
+  { name: "0023_budget_anchor.sql", sql: budgetAnchor },
 ];

@@ -1,5 +1,5 @@
 /**
- * A batch of the writer as the JSON that `write_batch` unpacks (migrations 0018 to 0021): names are
+ * A batch of the writer as the JSON that `write_batch` unpacks (migrations 0018 to 0022): names are
  * the function's column names, amounts are text so that no number is rounded on the way. Counts of
  * a closing that are 0 are left out.
  */

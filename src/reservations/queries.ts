@@ -1,8 +1,8 @@
-/** The statements of the reservation's life. What they do inside: migrations 0018 to 0021. */
+/** The statements of the reservation's life. What they do inside: migrations 0018 to 0022. */
 import type { Queryable, Sql } from "../database/client.ts";
 import type { BatchJson } from "./batch-json.ts";
 
-/** What `write_batch` tells of a batch (type `written`, migration 0020). */
+/** What `write_batch` tells of a batch (type `written`, migration 0021). */
 export type BatchRow = {
   kind: "window" | "refused" | "unchanged";
   reservation_id: string | null;

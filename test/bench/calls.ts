@@ -52,6 +52,9 @@ export async function measureCell(
 ): Promise<CallRow[]> {
   const asked = targets.filter((target) => target.canStream || !cell.isStreaming);
   const results = asked.map((target) => ({ target, samples: [] as CallRow[] }));
+  const kind = cell.isStreaming ? "streams" : "whole calls";
+  const shape = `${cell.concurrency} ${kind} at a time, upstream ${cell.upstreamDelayMs} ms`;
+  log(`measuring ${shape}: ${asked.map(({ name }) => name).join(", ")}`);
   for (let round = 0; round < pace.rounds; round++) {
     for (const { target, samples } of results) {
       samples.push(await measureOnce(target, cell, pace));
@@ -59,10 +62,8 @@ export async function measureCell(
   }
   return results.map(({ target, samples }) => {
     const row = medianOf(samples);
-    const shape = `${cell.concurrency} at a time${cell.isStreaming ? ", streaming" : ""}`;
     log(
-      `${target.name}, ${shape}, upstream ${cell.upstreamDelayMs} ms: ` +
-        `${row.perSecond.toFixed(0)}/s, ` +
+      `  ${target.name}: ${row.perSecond.toFixed(0)}/s, ` +
         `p50 ${row.p50Ms.toFixed(2)} ms, p99 ${row.p99Ms.toFixed(2)} ms` +
         (row.failures > 0 ? `, ${row.failures} FAILED: ${row.firstFailure}` : ""),
     );

@@ -16,8 +16,12 @@ export function latencyOf(values: readonly number[]): Latency {
   return { p50Ms: percentile(values, 0.5), p99Ms: percentile(values, 0.99) };
 }
 
+/** Of an even number of values the middle of the two in the middle; NaN of nothing. */
 export function median(values: readonly number[]): number {
-  return percentile(values, 0.5);
+  const sorted = [...values].sort((a, b) => a - b);
+  const below = sorted[Math.floor((sorted.length - 1) / 2)] ?? Number.NaN;
+  const above = sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  return (below + above) / 2;
 }
 
 /** Seconds on a processor that these processes and their children have used; NaN elsewhere. */

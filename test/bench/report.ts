@@ -1,8 +1,11 @@
-/** The results as Markdown, and which of the targets of issue 3 they reach. */
+/** The results as Markdown. */
 import type { CallRow } from "./calls.ts";
 import type { MemoryRow } from "./memory.ts";
+import type { ReplayRow } from "./replay.ts";
 import type { ReservationRow } from "./reservations.ts";
+import { findCall, type Verdict, verdictsOf } from "./targets.ts";
 
+/** Medians of rounds in which an empty book and a long one took turns. */
 export type LedgerRow = { rows: number; perSecond: number; p50Ms: number; p99Ms: number };
 
 export type Results = {
@@ -11,13 +14,12 @@ export type Results = {
   node: string;
   seconds: number;
   reservations: ReservationRow[];
+  replay: ReplayRow[];
   calls: CallRow[];
   memory: MemoryRow[];
   ledger: LedgerRow[];
   skipped: string[];
 };
-
-type Verdict = { target: string; measured: string; isMet: boolean };
 
 export function markdownOf(results: Results): string {
   const parts = [
@@ -25,121 +27,20 @@ export function markdownOf(results: Results): string {
       `Node: ${results.node}.`,
     table(
       ["target", "measured", "met"],
-      verdictsOf(results).map((row) => [row.target, row.measured, row.isMet ? "yes" : "**no**"]),
+      verdictsOf(results).map(({ target, verdict }) =>
+        verdict === undefined
+          ? [target, "not measured", "–"]
+          : [target, verdict.measured, metText(verdict)],
+      ),
     ),
     results.reservations.length > 0 ? reservationTable(results.reservations) : "",
+    results.replay.length > 0 ? replayTable(results.replay) : "",
     ...callTables(results.calls),
     results.memory.length > 0 ? memoryTable(results.memory) : "",
     results.ledger.length > 0 ? ledgerTable(results.ledger) : "",
     ...results.skipped.map((line) => `Skipped: ${line}.`),
   ];
   return `${parts.filter((part) => part !== "").join("\n\n")}\n`;
-}
-
-export function verdictsOf(results: Results): Verdict[] {
-  return [
-    ...reservationVerdicts(results.reservations),
-    ...ratioVerdicts(results.calls),
-    ...latencyVerdicts(results.calls),
-    ...memoryVerdicts(results),
-  ];
-}
-
-function reservationVerdicts(rows: readonly ReservationRow[]): Verdict[] {
-  const hot = rows.filter((row) => row.budgets === 1);
-  const single = hot.filter((row) => row.way === "one a transaction").map((row) => row.perSecond);
-  const writer = hot.find((row) => row.way === "writer" && row.waiting === 256)?.perSecond;
-  if (writer === undefined) {
-    return [];
-  }
-  const ratio = writer / Math.max(...single);
-  return [
-    verdict("one hot budget: ≥ 20 × one a transaction", `${ratio.toFixed(1)} ×`, ratio >= 20),
-    verdict("≥ 50,000 reservations/s at 256 waiting", count(writer), writer >= 50_000),
-  ];
-}
-
-function ratioVerdicts(rows: readonly CallRow[]): Verdict[] {
-  const verdicts: Verdict[] = [];
-  for (const isStreaming of [false, true]) {
-    const kind = isStreaming ? "streaming" : "whole";
-    for (const concurrency of [64, 256]) {
-      const of = (target: string): number | undefined =>
-        find(rows, { target, concurrency, isStreaming, upstreamDelayMs: 0 })?.perSecond;
-      const own = of("Spendra");
-      const plain = of("plain proxy");
-      const portkey = of("Portkey");
-      if (own !== undefined && plain !== undefined) {
-        const text = `≥ 0.6 of the plain Bun proxy, ${concurrency} ${kind}`;
-        verdicts.push(verdict(text, (own / plain).toFixed(2), own / plain >= 0.6));
-      }
-      if (own !== undefined && portkey !== undefined) {
-        const text = `≥ 10 × Portkey, ${concurrency} ${kind}`;
-        verdicts.push(verdict(text, `${(own / portkey).toFixed(1)} ×`, own / portkey >= 10));
-      }
-    }
-  }
-  return verdicts;
-}
-
-/** What the node adds to the upstream's own time, at an upstream of 20 ms. */
-function latencyVerdicts(rows: readonly CallRow[]): Verdict[] {
-  const verdicts: Verdict[] = [];
-  for (const concurrency of [1, 16]) {
-    const at = (target: string, isStreaming: boolean): CallRow | undefined =>
-      find(rows, { target, concurrency, isStreaming, upstreamDelayMs: 20 });
-    const [own, direct] = [at("Spendra", false), at("direct", false)];
-    const [stream, directStream] = [at("Spendra", true), at("direct", true)];
-    if (own !== undefined && direct !== undefined) {
-      const p50 = own.p50Ms - direct.p50Ms;
-      const p99 = own.p99Ms - direct.p99Ms;
-      verdicts.push(verdict(`added p50 ≤ 1.2 ms at ${concurrency}`, milliseconds(p50), p50 <= 1.2));
-      verdicts.push(verdict(`added p99 ≤ 5 ms at ${concurrency}`, milliseconds(p99), p99 <= 5));
-    }
-    if (stream !== undefined && directStream !== undefined) {
-      const added = stream.firstByteP99Ms - directStream.firstByteP99Ms;
-      const text = `added time to first byte p99 ≤ 5 ms at ${concurrency}`;
-      verdicts.push(verdict(text, milliseconds(added), added <= 5));
-    }
-  }
-  return verdicts;
-}
-
-function memoryVerdicts({ memory, ledger }: Results): Verdict[] {
-  const verdicts: Verdict[] = [];
-  for (const row of memory) {
-    if (row.load.includes("aborting")) {
-      const change = row.afterMib / row.beforeMib - 1;
-      const text = "memory after the abort run within 10 % of before";
-      verdicts.push(verdict(text, `${(change * 100).toFixed(1)} %`, Math.abs(change) <= 0.1));
-      const held = `${row.heldAfter} held, ${row.failed} failed`;
-      verdicts.push(verdict("no hold left after it", held, row.heldAfter === 0));
-    } else {
-      const kib = row.kibAStream;
-      const text = Number.isNaN(kib) ? "never all open at once" : `${kib.toFixed(0)} KiB`;
-      verdicts.push(verdict(`≤ 64 KiB a stream, ${row.load}`, text, kib <= 64));
-    }
-  }
-  const [empty, full] = ledger;
-  if (empty !== undefined && full !== undefined) {
-    const ratio = full.perSecond / empty.perSecond;
-    const text = `throughput at ${count(full.rows)} entries ≥ 0.9 of ${count(empty.rows)}`;
-    verdicts.push(verdict(text, ratio.toFixed(2), ratio >= 0.9));
-  }
-  return verdicts;
-}
-
-type Cell = { target: string; concurrency: number; isStreaming: boolean; upstreamDelayMs: number };
-
-function find(rows: readonly CallRow[], cell: Cell): CallRow | undefined {
-  return rows.find(
-    (row) =>
-      row.loop === "closed" &&
-      row.target === cell.target &&
-      row.concurrency === cell.concurrency &&
-      row.isStreaming === cell.isStreaming &&
-      row.upstreamDelayMs === cell.upstreamDelayMs,
-  );
 }
 
 function reservationTable(rows: readonly ReservationRow[]): string {
@@ -152,6 +53,20 @@ function reservationTable(rows: readonly ReservationRow[]): string {
       count(row.perSecond),
       row.p50Ms.toFixed(2),
       row.p99Ms.toFixed(2),
+      row.clientCpuMicroseconds.toFixed(0),
+      row.postgresCpuMicroseconds.toFixed(0),
+    ]),
+  )}`;
+}
+
+function replayTable(rows: readonly ReplayRow[]): string {
+  return `### Replay of a spool\n\n${table(
+    ["records", "seconds", "a second", "seconds for 60,000", "client CPU µs", "PG CPU µs"],
+    rows.map((row) => [
+      count(row.records),
+      row.seconds.toFixed(1),
+      count(row.perSecond),
+      row.secondsFor60000.toFixed(1),
       row.clientCpuMicroseconds.toFixed(0),
       row.postgresCpuMicroseconds.toFixed(0),
     ]),
@@ -173,12 +88,13 @@ function callTable(rows: readonly CallRow[]): string {
   return table(
     [...header, "first byte p50", "first byte p99", "CPU µs", "generator CPU µs", "failed"],
     rows.map((row) => {
-      const plain = find(rows, { ...row, target: "plain proxy" })?.perSecond ?? Number.NaN;
+      const plain =
+        row.loop === "closed" ? findCall(rows, { ...row, target: "plain proxy" }) : undefined;
       return [
         `${row.concurrency}`,
         row.target,
         count(row.perSecond),
-        (row.perSecond / plain).toFixed(2),
+        plain === undefined ? "–" : (row.perSecond / plain.perSecond).toFixed(2),
         row.p50Ms.toFixed(2),
         row.p99Ms.toFixed(2),
         row.firstByteP50Ms.toFixed(2),
@@ -195,6 +111,7 @@ function memoryTable(rows: readonly MemoryRow[]): string {
   const header = [
     "load",
     "before MiB",
+    "during MiB",
     "peak MiB",
     "after MiB",
     "KiB a stream",
@@ -205,16 +122,22 @@ function memoryTable(rows: readonly MemoryRow[]): string {
     rows.map((row) => [
       row.load,
       row.beforeMib.toFixed(0),
+      row.duringMib.toFixed(0),
       row.peakMib.toFixed(0),
       row.afterMib.toFixed(0),
       Number.isNaN(row.kibAStream) ? "–" : row.kibAStream.toFixed(0),
-      Number.isNaN(row.openSeconds) ? "never" : row.openSeconds.toFixed(1),
+      openText(row),
       `${row.completed}`,
       `${row.aborted}`,
       `${row.failed}`,
       `${row.heldAfter}`,
     ]),
   )}`;
+}
+
+function openText({ shape, openSeconds }: MemoryRow): string {
+  const never = shape === "aborts" ? "–" : "never";
+  return Number.isNaN(openSeconds) ? never : openSeconds.toFixed(1);
 }
 
 function ledgerTable(rows: readonly LedgerRow[]): string {
@@ -229,19 +152,25 @@ function ledgerTable(rows: readonly LedgerRow[]): string {
   )}`;
 }
 
-function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
-  return [line(header), line(header.map(() => "---")), ...rows.map(line)].join("\n");
+function metText({ isMet }: Verdict): string {
+  if (isMet === null) {
+    return "–";
+  }
+  return isMet ? "yes" : "**no**";
 }
 
-function verdict(target: string, measured: string, isMet: boolean): Verdict {
-  return { target, measured, isMet };
+/** Columns as wide as their widest cell, as the formatter wants them. */
+function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const lines = [header, ...rows];
+  const widths = header.map((_, column) =>
+    Math.max(3, ...lines.map((cells) => cells[column]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(" | ")} |`;
+  const rule = widths.map((width) => "-".repeat(width));
+  return [line(header), line(rule), ...rows.map(line)].join("\n");
 }
 
 function count(value: number): string {
   return Math.round(value).toLocaleString("en-US");
-}
-
-function milliseconds(value: number): string {
-  return `${value.toFixed(2)} ms`;
 }

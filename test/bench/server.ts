@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { type DemoCompany, foundDemoCompany } from "../../src/cli/demo-company.ts";
 import { sleep, waitAtMost } from "../../src/clock.ts";
 import { connect, type Sql } from "../../src/database/client.ts";
+import { requireCurrentSchema } from "../../src/database/schema-check.ts";
 import { deriveKeyHmacKey } from "../../src/keys/token.ts";
 import { type LocalPostgres, startLocalPostgres } from "../../src/operations/local-postgres.ts";
 import { Secret } from "../../src/secret.ts";
@@ -31,8 +32,6 @@ const READY_POLL_MS = 50;
 const READY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 20_000;
 export const root = join(import.meta.dir, "..", "..");
-
-const fetchesMax = process.env["BUN_CONFIG_MAX_HTTP_REQUESTS"];
 
 const closers: (() => Promise<void>)[] = [];
 
@@ -79,6 +78,11 @@ export async function openDatabase(
   }
   const sql = connect(url.href, { connectionsMax: CONNECTIONS_MAX, applicationName: "bench" });
   closers.push(() => sql.end({ timeout: 5 }));
+  await requireCurrentSchema(sql).catch((cause: unknown) => {
+    throw new Error("dist/spendra is older than the source: build it anew, or give --source", {
+      cause,
+    });
+  });
   return { url: url.href, sql };
 }
 
@@ -111,8 +115,6 @@ export async function startSpendra(
   const environment = {
     ...nodeEnvironment(databaseUrl, join(directory, "state")),
     SPENDRA_LISTEN: `127.0.0.1:${port}`,
-    // Bun's fetch has 256 calls under way at most unless this says otherwise.
-    ...(fetchesMax === undefined ? {} : { BUN_CONFIG_MAX_HTTP_REQUESTS: fetchesMax }),
   };
   return await startProgram("Spendra", [...spendra, "serve"], {
     port,

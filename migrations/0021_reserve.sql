@@ -1,4 +1,4 @@
--- The money functions behind the group-commit writer, third part: deciding reservations. Plans are
+-- The money functions behind the group-commit writer, fourth part: deciding reservations. Plans are
 -- pinned as in the first part.
 
 create type written as (
@@ -30,6 +30,7 @@ returns setof written
 language plpgsql
 as $$
 declare
+  organization_ids text[];
   ids text[];
   units text[];
   are_binding boolean[];
@@ -49,6 +50,7 @@ declare
   answer written;
 begin
   select
+    array_agg(i.organization_id order by i.ordinal),
     array_agg(i.id order by i.ordinal),
     array_agg(w.unit order by i.ordinal),
     array_agg(i.is_binding order by i.ordinal),
@@ -57,14 +59,24 @@ begin
     array_agg(coalesce(b.held_nano_usd, w.held_units) order by i.ordinal),
     array_agg(i.asked order by i.ordinal),
     array_agg(0::bigint order by i.ordinal)
-  into ids, units, are_binding, limits, used, held, asked, taken
+  into organization_ids, ids, units, are_binding, limits, used, held, asked, taken
   from rows from (
     json_to_recordset(windows) as (
       organization_id text, id text, is_binding boolean, asked bigint
     )
   ) with ordinality as i(organization_id, id, is_binding, asked, ordinal)
-  left join budget_windows b on b.organization_id = i.organization_id and b.id = i.id
-  left join rate_windows w on w.organization_id = i.organization_id and w.id = i.id;
+  left join lateral (
+    select limit_nano_usd, settled_nano_usd, held_nano_usd
+    from budget_windows
+    where organization_id = i.organization_id and id = i.id
+    offset 0
+  ) b on true
+  left join lateral (
+    select unit, limit_units, used_units, held_units
+    from rate_windows
+    where has_rates and organization_id = i.organization_id and id = i.id
+    offset 0
+  ) w on true;
 
   select array_agg(
     case
@@ -83,8 +95,15 @@ begin
       organization_id text, api_key_id text, api_key_epoch bigint, governance_epoch bigint
     )
   ) with ordinality as g(organization_id, api_key_id, api_key_epoch, governance_epoch, ordinal)
-  left join api_keys k on k.organization_id = g.organization_id and k.id = g.api_key_id
-  left join organizations o on o.id = g.organization_id;
+  left join lateral (
+    select id, epoch, is_active, revoked_at, expires_at
+    from api_keys
+    where organization_id = g.organization_id and id = g.api_key_id
+    offset 0
+  ) k on true
+  left join lateral (
+    select governance_epoch from organizations where id = g.organization_id offset 0
+  ) o on true;
 
   all_fit := all_fit and 'granted' = all (verdicts);
   for ordinal in 1..cardinality(ids) loop
@@ -126,11 +145,15 @@ begin
       cross join lateral unnest(
         g.ordinals, g.ids, g.amounts, g.tokens, g.idempotency_hashes
       ) as m(ordinal, id, amount_nano_usd, tokens, idempotency_hash)
-      left join reservations d
-        on d.organization_id = g.organization_id
-        and d.api_key_id = g.api_key_id
-        and d.idempotency_hash = decode(m.idempotency_hash, 'hex')
-        and d.status <> 'released'
+      left join lateral (
+        -- Without the organization, which the key implies: the primary key begins with it.
+        select id
+        from reservations
+        where api_key_id = g.api_key_id
+          and idempotency_hash = decode(m.idempotency_hash, 'hex')
+          and status <> 'released'
+        offset 0
+      ) d on true
       order by m.ordinal
     loop
       answer := row ('refused', r.id, r.verdict, null, null, null, null);
@@ -174,19 +197,17 @@ begin
     end loop;
   end if;
 
-  update budget_windows b
-  set held_nano_usd = b.held_nano_usd + taken[i.ordinal]
-  from rows from (json_to_recordset(windows) as (organization_id text, id text))
-    with ordinality as i(organization_id, id, ordinal)
-  where b.organization_id = i.organization_id and b.id = i.id and taken[i.ordinal] > 0;
-
-  if has_rates then
-    update rate_windows w
-    set held_units = w.held_units + taken[i.ordinal]
-    from rows from (json_to_recordset(windows) as (organization_id text, id text))
-      with ordinality as i(organization_id, id, ordinal)
-    where w.organization_id = i.organization_id and w.id = i.id and taken[i.ordinal] > 0;
-  end if;
+  for ordinal in 1..cardinality(ids) loop
+    if taken[ordinal] > 0 and units[ordinal] is null then
+      update budget_windows
+      set held_nano_usd = held_nano_usd + taken[ordinal]
+      where organization_id = organization_ids[ordinal] and id = ids[ordinal];
+    elsif taken[ordinal] > 0 then
+      update rate_windows
+      set held_units = held_units + taken[ordinal]
+      where organization_id = organization_ids[ordinal] and id = ids[ordinal];
+    end if;
+  end loop;
 
   insert into reservations (
     organization_id, id, request_id, api_key_id, actor_id, team_id, project_id, provider, model,

@@ -1,11 +1,12 @@
--- The money functions behind the group-commit writer, second part.
+-- The money functions behind the group-commit writer, third part.
 
 -- The truth that comes after the sweeper booked the bound (its node was away with the record on its
 -- disk) replaces the bound: the recovery is reversed by an entry that names it, what was really
 -- spent is booked as any other, and the reservation stays expired. Answers the ids of what was
--- corrected here. Rare, so that it may cost more than a closing.
+-- corrected here. Rare, so that it may cost more than a closing, and be planned each time.
 create function correct_reservations(closings json, closed_at timestamptz) returns text[]
 language plpgsql
+set plan_cache_mode = force_custom_plan
 as $$
 declare
   corrected_ids text[];
