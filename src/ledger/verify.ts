@@ -6,10 +6,10 @@
  * The snapshot stays open until the last proof is done, and PostgreSQL keeps old row versions that
  * long: on a very large book, prove it on a replica or when little happens.
  */
-
 import type { Sql, Transaction } from "../database/client.ts";
 import { inTransaction } from "../database/transaction.ts";
 import type { NanoUsd } from "../money.ts";
+import { analyzeUncounted } from "./analyze-tables.ts";
 import { DifferenceList, type ProofName, type Proving } from "./difference.ts";
 import { organizationIds } from "./proof-queries.ts";
 import { verifyAccounts } from "./verify-accounts.ts";
@@ -69,6 +69,7 @@ export async function verifyLedger(sql: Sql, options: VerifyOptions): Promise<Ve
     windowCount: 0n,
     usageCount: 0n,
   };
+  await analyzeUncounted(sql);
   await onSnapshot(sql, options.organizationId, async (transaction, organizationId) => {
     const start = (proof: ProofName): Proving => {
       const onChecked = (checkedCount: bigint): void =>
@@ -101,6 +102,7 @@ export async function verifyLedger(sql: Sql, options: VerifyOptions): Promise<Ve
  */
 export async function proveCounters(sql: Sql, since: Date | null): Promise<DifferenceList> {
   const differences = new DifferenceList();
+  await analyzeUncounted(sql);
   await onSnapshot(sql, null, async (transaction, organizationId) => {
     const proving = { sql: transaction, organizationId, differences, onChecked: () => {} };
     await verifyWindows(proving, since);
