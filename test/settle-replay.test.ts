@@ -287,6 +287,28 @@ describe("a dead letter", () => {
     expect(await readBooks(database)).toMatchObject({ entries: 0 });
   }, 60_000);
 
+  test("that can never be booked is closed by nobody but an operator, with a reason", async () => {
+    for (const words of [
+      [idOf(lost)],
+      [idOf(lost), "--reason", " "],
+      ["x", "y", "--reason", "z"],
+    ]) {
+      expect(await settle("dead-letters", "discard", ...words)).toMatchObject({ code: 2 });
+    }
+    await start();
+    const reason = "a test key, nobody was billed";
+    const none = await settle("dead-letters", "discard", "rsv_none.settled", "--reason", reason);
+    expect(none).toMatchObject({ code: 1, answer: null });
+    const discarded = await settle("dead-letters", "discard", idOf(lost), "--reason", reason);
+    expect(discarded).toMatchObject({ code: 0, answer: { outcome: "discarded" } });
+    expect(await listed()).toEqual([good, bad].map(idOf));
+    const audit = await database.sql`
+      select subject_id as id, after from audit_log where action = 'dead_letter.close'
+    `;
+    expect(audit).toMatchObject([{ id: idOf(lost), after: { outcome: "discarded", reason } }]);
+    expect(await readBooks(database)).toMatchObject({ entries: 0 });
+  }, 60_000);
+
   test("is what a replay makes of a refused record; the others are booked", async () => {
     await rm(join(directory, DEAD));
     const records = [bad, good].map((record) => encodeRecord(JSON.stringify(record)));

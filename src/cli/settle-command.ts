@@ -8,12 +8,14 @@ import { withSettlements } from "./settlement-desk.ts";
 /** Each waits 8 s at most. */
 const REPLAY_ROUNDS_MAX = 8;
 const LINES_MAX = 1_000;
+const REASON_CHARACTERS_MAX = 500;
 
 export const settleCommand: Command = {
   name: "settle",
   summary: "book what waits on this machine's disk (settle replay, settle dead-letters)",
   help: `usage: spendra settle replay [--json]
        spendra settle dead-letters [list | show ID | retry ID] [--json]
+       spendra settle dead-letters discard ID --reason TEXT [--json]
 
 Looks after the settlements in SPENDRA_STATE_DIR. Run it on the node's machine, as its user
 and with its settings. While the node runs, the node is asked; while it does not, the command
@@ -25,12 +27,14 @@ however often it is run.
   dead-letters show  one of them, with all that would be booked
   dead-letters retry have one booked after its cause was mended; that is written to the
                      audit log, and only then the letter is closed
+  dead-letters discard
+                     close one that can never be booked; the reason goes to the audit log
   --json             one JSON line
 
 Exit codes: 0 done, 1 something is left, refused or out of reach.`,
   run: async (args) => {
-    const { words, asJson } = readArguments(args);
-    const action = actionOf(words);
+    const { words, reason, asJson } = readArguments(args);
+    const action = actionOf(words, reason);
     return await withSettlements(
       readConfig(),
       async (settlements) => await action(settlements, asJson),
@@ -40,21 +44,30 @@ Exit codes: 0 done, 1 something is left, refused or out of reach.`,
 
 type Action = (settlements: Settlements, asJson: boolean) => Promise<ExitCode>;
 
-function readArguments(args: readonly string[]): { words: readonly string[]; asJson: boolean } {
+type Arguments = { words: readonly string[]; reason: string | null; asJson: boolean };
+
+function readArguments(args: readonly string[]): Arguments {
   try {
     const { values, positionals } = parseArgs({
       args: [...args],
-      options: { json: { type: "boolean" } },
+      options: { json: { type: "boolean" }, reason: { type: "string" } },
       allowPositionals: true,
       strict: true,
     });
-    return { words: positionals, asJson: values.json === true };
+    const reason = values.reason?.trim() ?? null;
+    return { words: positionals, reason, asJson: values.json === true };
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : "the arguments are wrong");
   }
 }
 
-function actionOf(words: readonly string[]): Action {
+function actionOf(words: readonly string[], reason: string | null): Action {
+  if (words[1] === "discard" && words.length === 3) {
+    return discardOf(words[2] ?? "", reason);
+  }
+  if (reason !== null) {
+    throw new UsageError("--reason is only for settle dead-letters discard");
+  }
   const [subject, verb = "list", id, ...more] = words;
   if (subject === "replay" && words.length === 1) {
     return replay;
@@ -140,6 +153,21 @@ async function retry(settlements: Settlements, id: string, asJson: boolean): Pro
   }
   console.log(asJson ? JSON.stringify({ id, outcome }) : `${id}: ${retryWords[outcome]}`);
   return outcome === "booked" || outcome === "already_booked" ? 0 : 1;
+}
+
+function discardOf(id: string, reason: string | null): Action {
+  if (reason === null || reason.length === 0 || reason.length > REASON_CHARACTERS_MAX) {
+    throw new UsageError(`say why with --reason, in 1 to ${REASON_CHARACTERS_MAX} characters`);
+  }
+  return async (settlements, asJson) => {
+    if (!(await settlements.discard(id, reason))) {
+      return notThere(id);
+    }
+    console.log(
+      asJson ? JSON.stringify({ id, outcome: "discarded" }) : `${id}: closed, not booked`,
+    );
+    return 0;
+  };
 }
 
 function notThere(id: string): ExitCode {

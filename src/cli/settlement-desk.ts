@@ -38,8 +38,13 @@ export async function withSettlements<Result>(
 
 function askNode(path: string): Settlements {
   // The host is not looked at: the socket is the address.
-  const ask = async <Answer>(method: "GET" | "POST", route: string): Promise<Answer> => {
-    const response = await fetch(`http://localhost${route}`, { unix: path, method });
+  const ask = async <Answer>(
+    method: "GET" | "POST",
+    route: string,
+    body: object | null = null,
+  ): Promise<Answer> => {
+    const sent = body === null ? {} : { body: JSON.stringify(body) };
+    const response = await fetch(`http://localhost${route}`, { unix: path, method, ...sent });
     const answer = (await response.json()) as Answer | { error: string };
     if (!response.ok) {
       const { error } = answer as { error: string };
@@ -51,6 +56,8 @@ function askNode(path: string): Settlements {
     replay: () => ask("POST", "/settlements/replay"),
     deadLetters: () => ask("GET", "/dead-letters"),
     retry: (id) => ask("POST", `/dead-letters/${encodeURIComponent(id)}/retry`),
+    discard: (id, reason) =>
+      ask("POST", `/dead-letters/${encodeURIComponent(id)}/discard`, { reason }),
   };
 }
 

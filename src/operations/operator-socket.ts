@@ -55,6 +55,12 @@ function listen(path: string, settlements: Settlements): Bun.Server<undefined> {
       "/dead-letters": {
         GET: async () => Response.json(await settlements.deadLetters()),
       },
+      "/dead-letters/:id/discard": {
+        POST: async (request) => {
+          const { reason } = (await request.json()) as { reason: string };
+          return Response.json(await settlements.discard(request.params.id, reason));
+        },
+      },
       "/dead-letters/:id/retry": {
         POST: async ({ params }) => Response.json(await settlements.retry(params.id)),
       },

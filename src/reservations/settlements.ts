@@ -46,6 +46,11 @@ export type Settlements = {
   deadLetters(): Promise<readonly DeadLetter[]>;
   /** Has a dead letter booked; with a row in the audit log it is closed. Null: no such letter. */
   retry(deadLetterId: string): Promise<RetryOutcome | null>;
+  /**
+   * Closes a dead letter that will never be booked, with the reason in a row of the audit log.
+   * False: no such letter. Rejects when the row cannot be written; the letter stays open then.
+   */
+  discard(deadLetterId: string, reason: string): Promise<boolean>;
 };
 
 type SettlementsParts = {
@@ -77,6 +82,14 @@ export function openSettlements(parts: SettlementsParts): Settlements {
         retrying.delete(letter.id);
       }
     },
+    discard: async (deadLetterId, reason) => {
+      const letter = parts.spool.deadLetters.find(deadLetterId);
+      if (letter === null || retrying.has(letter.id)) {
+        return false;
+      }
+      await close(parts, letter, { outcome: "discarded", reason });
+      return true;
+    },
   };
 }
 
@@ -100,10 +113,8 @@ async function replay({ writer, spool, nodeId }: SettlementsParts): Promise<Repl
   };
 }
 
-async function retry(
-  { sql, writer, spool, clock }: SettlementsParts,
-  letter: DeadLetter,
-): Promise<RetryOutcome> {
+async function retry(parts: SettlementsParts, letter: DeadLetter): Promise<RetryOutcome> {
+  const { sql, writer, spool } = parts;
   const { organizationId, reservationId } = letter;
   const watched = inTime(spool.outcomeOf(letter.record));
   writer.replay([letter.record]).catch(() => {
@@ -117,31 +128,37 @@ async function retry(
     const status = await reservationStatus(sql, organizationId, reservationId);
     return status === null ? "unknown_reservation" : "refused";
   }
+  const status = await reservationStatus(sql, organizationId, reservationId);
+  const refusal = whyNotBooked(letter, status);
+  if (refusal !== null) {
+    return refusal;
+  }
+  await close(parts, letter, { outcome });
+  return outcome;
+}
+
+/** The letter is closed after the audit row is committed: without one it stays open. */
+async function close(
+  { sql, spool, clock }: SettlementsParts,
+  letter: DeadLetter,
+  after: { outcome: string; reason?: string },
+): Promise<void> {
   const closedAt = clock.now();
-  const closed = await inTransaction(sql, async (transaction) => {
-    const status = await reservationStatus(transaction, organizationId, reservationId);
-    const refusal = whyNotBooked(letter, status);
-    if (refusal !== null) {
-      return refusal;
-    }
-    await recordAuditEvent(
+  const { organizationId, reason, costUsd, occurredAt } = letter;
+  await inTransaction(sql, (transaction) =>
+    recordAuditEvent(
       transaction,
       {
         organizationId,
         action: "dead_letter.close",
         subjectId: letter.id,
-        before: { reason: letter.reason, costUsd: letter.costUsd, occurredAt: letter.occurredAt },
-        after: { outcome },
+        before: { reason, costUsd, occurredAt },
+        after,
       },
       changeByInstallation(closedAt),
-    );
-    return outcome;
-  });
-  if (closed === outcome) {
-    // After the commit, so that a letter without its audit row stays open.
-    await spool.closeLetter(letter.id, closedAt);
-  }
-  return closed;
+    ),
+  );
+  await spool.closeLetter(letter.id, closedAt);
 }
 
 /** "Ended before" is also what the database says where the cost of the letter is in no book. */
