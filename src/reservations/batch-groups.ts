@@ -110,16 +110,20 @@ export function groupReservations(
 function groupKeyOf(reservation: NewReservation): string {
   const { organizationId, apiKeyId, apiKeyEpoch, governanceEpoch, actorId, teamId } = reservation;
   const { projectId, provider, model, route, priceVersion, nodeId } = reservation;
-  const parts = [
-    [organizationId, apiKeyId, apiKeyEpoch, governanceEpoch, actorId, teamId, projectId],
-    [provider, route, priceVersion, nodeId],
-    reservation.windows.map(({ id }) => id),
-    reservation.softWindows.map(({ id }) => `soft ${id}`),
-    reservation.rateWindows.map(({ id }) => id),
-    // Last: what callers write may hold anything.
-    [model],
-  ];
-  return parts.flat().join("\n");
+  let key =
+    `${organizationId}\n${apiKeyId}\n${apiKeyEpoch}\n${governanceEpoch}\n${actorId}\n` +
+    `${teamId}\n${projectId}\n${provider}\n${route}\n${priceVersion}\n${nodeId}`;
+  for (const { id } of reservation.windows) {
+    key += `\n${id}`;
+  }
+  for (const { id } of reservation.softWindows) {
+    key += `\nsoft ${id}`;
+  }
+  for (const { id } of reservation.rateWindows) {
+    key += `\n${id}`;
+  }
+  // Last: what callers write may hold anything.
+  return `${key}\n${model}`;
 }
 
 function emptyGroup(first: NewReservation): Group {
