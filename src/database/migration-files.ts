@@ -25,6 +25,15 @@ import closeReservationsPinned from "../../migrations/0018_close_reservations.sq
   type: "text",
 };
 import writeBatchPinned from "../../migrations/0019_write_batch.sql" with { type: "text" };
+import versions from "../../migrations/0020_versions.sql" with { type: "text" };
+import places from "../../migrations/0021_places.sql" with { type: "text" };
+import apiKeyRotation from "../../migrations/0022_api_key_rotation.sql" with { type: "text" };
+import blocks from "../../migrations/0023_blocks.sql" with { type: "text" };
+import budgetIncreases from "../../migrations/0024_budget_increases.sql" with { type: "text" };
+import policyReviews from "../../migrations/0025_policy_reviews.sql" with { type: "text" };
+import members from "../../migrations/0026_members.sql" with { type: "text" };
+import serviceTokens from "../../migrations/0027_service_tokens.sql" with { type: "text" };
+import auditSeals from "../../migrations/0028_audit_seals.sql" with { type: "text" };
 
 export type MigrationFile = { readonly name: string; readonly sql: string };
 
@@ -48,4 +57,13 @@ export const migrationFiles: readonly MigrationFile[] = [
   { name: "0017_rate_windows.sql", sql: rateWindows },
   { name: "0018_close_reservations.sql", sql: closeReservationsPinned },
   { name: "0019_write_batch.sql", sql: writeBatchPinned },
+  { name: "0020_versions.sql", sql: versions },
+  { name: "0021_places.sql", sql: places },
+  { name: "0022_api_key_rotation.sql", sql: apiKeyRotation },
+  { name: "0023_blocks.sql", sql: blocks },
+  { name: "0024_budget_increases.sql", sql: budgetIncreases },
+  { name: "0025_policy_reviews.sql", sql: policyReviews },
+  { name: "0026_members.sql", sql: members },
+  { name: "0027_service_tokens.sql", sql: serviceTokens },
+  { name: "0028_audit_seals.sql", sql: auditSeals },
 ];
