@@ -9,6 +9,7 @@ import { loadDashboardAssets } from "./dashboard/assets.ts";
 import type { Sql } from "./database/client.ts";
 import { type NodeConnections, openNodeConnections } from "./database/node-connections.ts";
 import { requireCurrentSchema } from "./database/schema-check.ts";
+import { cutBlockedStreams } from "./gateway/cut-blocked.ts";
 import type { GatewayParts } from "./gateway/gateway-parts.ts";
 import { serveGateway } from "./gateway/routes.ts";
 import { RunningCalls } from "./gateway/running-calls.ts";
@@ -53,6 +54,8 @@ const FLUSH_POLL_MS = 10;
 const CLOSE_TIMEOUT_SECONDS = 2;
 /** Well below the deadline of a hold, so that one missed beat loses nothing. */
 const HEARTBEAT_MS = 30_000;
+/** However busy a key is, its last use is written this often. */
+const KEY_USES_MS = 60_000;
 
 /** What every part is made of. `closers` run in the opposite order of their making. */
 type Base = {
@@ -139,7 +142,7 @@ async function startNode(base: Base): Promise<App> {
       state.isDraining = true;
       log.info("node.draining", { nodeId, count: running.count });
       await waitAtMost(running.drained(), config.drainTimeoutMs);
-      running.cutAll();
+      running.abortAll();
       await waitAtMost(running.drained(), FLUSH_TIMEOUT_MS);
       await closeAll(base);
       log.info("node.stopped", { nodeId, count: running.count });
@@ -158,20 +161,7 @@ async function openGateway(base: Base): Promise<Opened> {
     await waitAtMost(writer.drain(), FLUSH_TIMEOUT_MS);
     await writer.end(CLOSE_TIMEOUT_SECONDS);
   });
-  const hmacKey = deriveKeyHmacKey(config.encryptionKey);
-  const authenticator = createAuthenticator({ sql, clock, hmacKey });
-  const { listener } = connections;
-  const listening =
-    listener === null
-      ? pollForChanges(sql, authenticator, log)
-      : await listenForChanges(listener, authenticator);
-  // The connection may be gone or hang by then; it is closed with the others.
-  closers.push(() =>
-    waitAtMost(
-      listening.stop().catch(() => {}),
-      FLUSH_TIMEOUT_MS,
-    ),
-  );
+  const authenticator = await openKeys(base);
   const { nodeId } = identity;
   const reportNode = openNodeReport({ sql, log, clock, spool, nodeId });
   const heartbeat = startHeartbeat(HEARTBEAT_MS, log, () =>
@@ -194,7 +184,33 @@ async function openGateway(base: Base): Promise<Opened> {
     nodeId,
     isDraining: () => state.isDraining,
   };
+  const cutting = cutBlockedStreams(parts);
+  closers.push(() => waitAtMost(cutting.stop(), FLUSH_TIMEOUT_MS));
   return { parts, spool, left, heartbeat };
+}
+
+/** Knows keys, hears of their changes, and writes down when they were used. */
+async function openKeys({ config, connections, sql, clock, log, closers }: Base) {
+  const hmacKey = deriveKeyHmacKey(config.encryptionKey);
+  const authenticator = createAuthenticator({ sql, clock, hmacKey });
+  const { listener } = connections;
+  const listening =
+    listener === null
+      ? pollForChanges(sql, authenticator, log)
+      : await listenForChanges(listener, authenticator);
+  // The connection may be gone or hang by then; it is closed with the others.
+  closers.push(() =>
+    waitAtMost(
+      listening.stop().catch(() => {}),
+      FLUSH_TIMEOUT_MS,
+    ),
+  );
+  const writing = startHeartbeat(KEY_USES_MS, log, () => authenticator.uses.write(sql));
+  closers.push(() => {
+    writing.beat();
+    return writing.stop(FLUSH_TIMEOUT_MS);
+  });
+  return authenticator;
 }
 
 /** Books what an earlier life of this node left: first its spool, then the holds without one. */

@@ -30,6 +30,10 @@ export type Config = {
   readonly encryptionKey: Secret;
   readonly publicUrl: string;
   readonly allowedOrigins: readonly string[];
+  /** Whose bearer tokens the management API accepts, or null. */
+  readonly supabase: { readonly url: string; readonly jwtSecret: Secret | null } | null;
+  /** Of one session or token, on each node. */
+  readonly managementRequestsPerMinute: number;
   readonly stateDirectory: string;
   readonly logLevel: "debug" | "info" | "warn" | "error";
   /** How long running answers may go on after SIGTERM. */
@@ -55,6 +59,7 @@ export class ConfigurationError extends Error {
 
 const SECRET_BYTES_MIN = 32;
 const SECRET_FILE_BYTES_MAX = 64 * 1024;
+const REQUESTS_PER_MINUTE_MAX = 1_000_000;
 const DRAIN_SECONDS_MAX = 3600;
 const DISCONNECT_DRAIN_SECONDS_MAX = 600;
 const DRAIN_TOKENS_CEILING = 1_000_000;
@@ -112,6 +117,11 @@ const schema = z.object({
     .transform((text) => text.split(",").map((origin) => origin.trim()))
     .transform((origins) => origins.filter((origin) => origin !== ""))
     .pipe(z.array(httpUrl)),
+  SPENDRA_MANAGEMENT_REQUESTS_PER_MINUTE: wholeNumber("requests", REQUESTS_PER_MINUTE_MAX)
+    .pipe(z.number().min(1, "must be at least 1"))
+    .prefault("100"),
+  SUPABASE_URL: httpUrl.optional(),
+  SUPABASE_JWT_SECRET: strongSecret.optional(),
   SPENDRA_STATE_DIR: z.string().min(1).prefault("/var/lib/spendra"),
   SPENDRA_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).prefault("info"),
   SPENDRA_DRAIN_SECONDS: wholeNumber("seconds", DRAIN_SECONDS_MAX).prefault("300"),
@@ -124,6 +134,12 @@ const schema = z.object({
   OPENAI_API_KEY: z.string().min(1).optional(),
 });
 
+/** Without the address nobody could tell whose tokens the secret signs. */
+const checked = schema.refine(
+  (values) => values.SUPABASE_JWT_SECRET === undefined || values.SUPABASE_URL !== undefined,
+  { path: ["SUPABASE_URL"], error: "is missing: SUPABASE_JWT_SECRET needs it for the issuer" },
+);
+
 /** Every name that Spendra reads, for the documentation and its test. */
 export const configurationNames: readonly string[] = Object.keys(schema.shape);
 
@@ -135,7 +151,7 @@ export function readConfig(environment: Environment = process.env): Config {
   const mistakes: string[] = [];
   const values = collectValues(environment, mistakes);
   mistakes.push(...unknownNames(environment));
-  const parsed = schema.safeParse(values);
+  const parsed = checked.safeParse(values);
   if (!parsed.success) {
     // What could not be read is not missing as well.
     const issues = parsed.error.issues.filter(({ path }) => !isAbout(mistakes, String(path[0])));
@@ -190,6 +206,11 @@ function toConfig(values: z.infer<typeof schema>): Config {
     encryptionKey: values.SPENDRA_ENCRYPTION_KEY,
     publicUrl: values.SPENDRA_PUBLIC_URL ?? `http://${reachableHost}:${port}`,
     allowedOrigins: values.SPENDRA_ALLOWED_ORIGINS,
+    supabase:
+      values.SUPABASE_URL === undefined
+        ? null
+        : { url: values.SUPABASE_URL, jwtSecret: values.SUPABASE_JWT_SECRET ?? null },
+    managementRequestsPerMinute: values.SPENDRA_MANAGEMENT_REQUESTS_PER_MINUTE,
     stateDirectory: values.SPENDRA_STATE_DIR,
     logLevel: values.SPENDRA_LOG_LEVEL,
     drainTimeoutMs: values.SPENDRA_DRAIN_SECONDS * 1000,

@@ -24,6 +24,11 @@ const ID_PREFIXES = {
   auditEvent: "aud",
   node: "nod",
   alert: "alt",
+  budgetIncrease: "inc",
+  review: "rev",
+  invitation: "inv",
+  serviceToken: "svt",
+  block: "blk",
 } as const;
 
 export type IdKind = keyof typeof ID_PREFIXES;

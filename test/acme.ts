@@ -245,6 +245,8 @@ export function openManagement(
     publicUrl?: string;
     allowedOrigins?: readonly string[];
     settlements?: Pick<Settlements, "replay">;
+    supabase?: { url: string; jwtSecret: Secret | null };
+    managementRequestsPerMinute?: number;
   } = {},
 ) {
   const time = { now: new Date() };
@@ -263,6 +265,9 @@ export function openManagement(
       publicUrl: settings.publicUrl ?? ORIGIN,
       allowedOrigins: settings.allowedOrigins ?? [],
       encryptionKey,
+      supabase: settings.supabase ?? null,
+      // Time stands still here, so that a limit of any size is used up by some test.
+      managementRequestsPerMinute: settings.managementRequestsPerMinute ?? 1_000_000,
     },
   });
   return { management, time, lines, call: caller(management) };
@@ -291,7 +296,8 @@ function caller(management: ReturnType<typeof createManagement>) {
     });
     const response = await management.handle(request, options.address ?? "192.0.2.1");
     const answer = await response.text();
-    const body: unknown = answer === "" ? null : JSON.parse(answer);
+    const isJson = /json$/.test(response.headers.get("content-type") ?? "");
+    const body: unknown = answer === "" ? null : isJson ? JSON.parse(answer) : answer;
     return { status: response.status, headers: response.headers, body };
   };
 }

@@ -10,6 +10,7 @@ import { systemClock } from "../src/clock.ts";
 import type { GatewayParts } from "../src/gateway/gateway-parts.ts";
 import { serveGateway } from "../src/gateway/routes.ts";
 import { RunningCalls } from "../src/gateway/running-calls.ts";
+import { newId } from "../src/id.ts";
 import { type Authenticator, createAuthenticator } from "../src/keys/authenticate.ts";
 import { deriveKeyHmacKey } from "../src/keys/token.ts";
 import { openAi } from "../src/providers/openai.ts";
@@ -100,6 +101,57 @@ test("a key that gains the model while its body comes is not refused", async () 
   expect(refused.status).toBe(403);
   expect((await call(() => change("allowed_models = '{*}'"))).status).toBe(200);
 });
+
+test("an actor that moves while its body comes is decided where it then stands", async () => {
+  const teamId = newId("team", new Date());
+  const { sql } = database;
+  const { organizationId } = company;
+  await sql`
+    insert into teams (organization_id, id, name, created_at)
+    values (${organizationId}, ${teamId}, 'Paupers', now())
+  `;
+  await createNoBudget(teamId);
+  expect((await call(async () => {})).status).toBe(200);
+  const callsBefore = provider.count();
+  const refused = await call(async () => {
+    await sql`update employees set team_id = ${teamId}`;
+  });
+  expect(refused.status).toBe(402);
+  expect(provider.count()).toBe(callsBefore);
+  const back = await call(async () => {
+    await sql`update employees set team_id = ${company.teamId}`;
+  });
+  expect(back.status).toBe(200);
+});
+
+test("an actor that is archived while its body comes is refused", async () => {
+  const callsBefore = provider.count();
+  const refused = await call(async () => {
+    await database.sql`update agents set archived_at = now()`;
+  });
+  expect(refused.status).toBe(403);
+  expect(await refused.json()).toMatchObject({ error: { code: "actor_not_allowed" } });
+  expect(provider.count()).toBe(callsBefore);
+  await database.sql`update agents set archived_at = null`;
+});
+
+/** A hard cap under which nothing fits. */
+async function createNoBudget(teamId: string): Promise<void> {
+  const { organizationId } = company;
+  const budgetId = newId("budget", new Date());
+  await database.sql`
+    insert into budgets (
+      organization_id, id, name, scope_kind, scope_id, amount_nano_usd, period, created_at
+    )
+    values (${organizationId}, ${budgetId}, 'None', 'team', ${teamId}, 0, 'lifetime', now())
+  `;
+  await database.sql`
+    insert into policies (organization_id, id, name, kind, budget_id, created_at)
+    values (
+      ${organizationId}, ${newId("policy", new Date())}, 'None', 'hard_cap', ${budgetId}, now()
+    )
+  `;
+}
 
 async function change(set: string): Promise<void> {
   await database.sql.unsafe(`update api_keys set ${set}`);

@@ -174,7 +174,8 @@ async function addRateLimit({ sql, company }: Ground, spec: RateSpec): Promise<R
   };
   const change = changeByInstallation(new Date());
   const policyId = await sql.begin((transaction) => createPolicy(transaction, policy, change));
-  return { ...spec, ...everything, policyId, policyName: "Model", createdAt: new Date(0) };
+  const named = { policyId, policyName: "Model", scope: policy.scope, isShadow: false };
+  return { ...spec, ...everything, ...named, createdAt: new Date(0) };
 }
 
 /** A key of the company's employee. */

@@ -105,10 +105,11 @@ describe("an API key", () => {
   test("is revoked once, with one audit row, however often it is asked for", async () => {
     const { id } = (await post("/api-keys", newKey())).body as Made;
     const path = `/api-keys/${id}/revoke`;
-    const answers = await Promise.all([1, 2, 3].map(() => api.call("POST", path, { token })));
-    for (const answer of answers) {
-      expect(answer).toMatchObject({ status: 200, body: { id, status: "revoked" } });
-    }
+    const revoke = (version: number) =>
+      api.call("POST", path, { token, headers: { "if-match": `"${version}"` } });
+    const answers = await Promise.all([1, 1, 1].map(revoke));
+    expect(answers.filter(({ status }) => status === 409)).toHaveLength(2);
+    expect(await revoke(2)).toMatchObject({ status: 200, body: { id, status: "revoked" } });
     const actions = (await auditOf(id)).map(({ action }) => action);
     expect(actions).toEqual(["api_key.create", "api_key.revoke"]);
   });
@@ -251,11 +252,11 @@ describe("a policy", () => {
     });
   });
 
-  test("is refused when its kind is not built yet or its fields are another's", async () => {
+  test("is refused when there is no such kind or its fields are another's", async () => {
     const scope = { kind: "team", id: acme.teamId };
-    const review = await post("/policies", { name: "R", kind: "review", scope });
-    expect(review).toMatchObject({ status: 400, body: { errors: [{ field: "kind" }] } });
-    expect(JSON.stringify(review.body)).toContain("cannot be made in this version");
+    const nonsense = await post("/policies", { name: "R", kind: "nonsense", scope });
+    expect(nonsense).toMatchObject({ status: 400, body: { errors: [{ field: "kind" }] } });
+    expect(JSON.stringify(nonsense.body)).toContain("must be hard_cap");
     for (const [field, body] of [
       ["budgetId", { name: "P", kind: "hard_cap", budgetId: "bud_x" }],
       ["scope", { name: "P", kind: "hard_cap", budgetId: acme.budgetId, scope }],

@@ -16,10 +16,12 @@ const apiKey: ApiKeyFacts = {
   isActive: true,
   expiresAt: null,
   revokedAt: null,
+  archived: null,
+  previousSecret: null,
 };
 
 function list(fields: Partial<Allowlist>): Allowlist {
-  return { policyId: "pol_1", providers: null, models: null, ...fields };
+  return { policyId: "pol_1", policyName: "List", providers: null, models: null, ...fields };
 }
 
 /** The refusal's code, or null. */

@@ -1,5 +1,9 @@
-/** Scopes of a request: F37 to F41, as far as they are decided without a database. */
+/**
+ * Scopes of a request: F37 to F41, as far as they are decided without a database. With one, over
+ * random hierarchies, in hierarchy-scopes.test.ts.
+ */
 import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
 import { type Lineage, resolveScopes, SCOPE_KINDS } from "../src/organizations/scopes.ts";
 
 const nobody: Lineage = {
@@ -128,5 +132,28 @@ describe("the scopes of a request", () => {
     expect(new Set(scopes.map(({ kind, id }) => `${kind}:${id}`)).size).toBe(scopes.length);
     const order = scopes.map(({ kind }) => SCOPE_KINDS.indexOf(kind));
     expect(order).toEqual(order.toSorted((left, right) => left - right));
+  });
+
+  test("are whatever any part of the lineage names, and nothing else", () => {
+    const idOf = (prefix: string) => fc.constantFrom("1", "2", "3").map((end) => prefix + end);
+    const orNone = (prefix: string) => fc.option(idOf(prefix));
+    const placed = (prefix: string) =>
+      fc.record({ id: idOf(prefix), teamId: orNone("tea_"), branchId: orNone("brn_") });
+    const lineages = fc.record({
+      organizationId: fc.constant("org_1"),
+      apiKeyId: fc.constant("key_1"),
+      agentIds: fc.uniqueArray(idOf("agt_")),
+      employee: fc.option(placed("emp_")),
+      ownerTeam: fc.option(fc.record({ id: idOf("tea_"), branchId: orNone("brn_") })),
+      projects: fc.array(placed("prj_"), { maxLength: 2 }),
+    });
+    fc.assert(
+      fc.property(lineages, (lineage) => {
+        const named = JSON.stringify(lineage).match(/[a-z]{3}_\d/g);
+        const ids = resolveScopes(lineage).map(({ id }) => id);
+        expect(ids.toSorted()).toEqual([...new Set(named)].sort());
+      }),
+      { numRuns: 500 },
+    );
   });
 });

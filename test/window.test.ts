@@ -230,7 +230,9 @@ describe("the windows of a call", () => {
   function cap(fields: Partial<Cap> = {}): Cap {
     return {
       policyId: "pol_1",
+      policyName: "Cap",
       isHard: true,
+      isShadow: false,
       budgetId: BUDGET_ID,
       budgetName: "Test",
       scope: { kind: "organization", id: "org_1" },
@@ -248,7 +250,16 @@ describe("the windows of a call", () => {
   }
 
   function policies(...caps: Cap[]): GovernancePolicies {
-    return { caps, rateLimits: [], allowlists: [], requestMaxNanoUsd: null };
+    return {
+      caps,
+      rateLimits: [],
+      allowlists: [],
+      requestLimits: [],
+      requestMaxNanoUsd: null,
+      reviews: [],
+      shadow: null,
+      increaseEndsAt: null,
+    };
   }
 
   function windowsAt(of: GovernancePolicies, at: string): string[] {

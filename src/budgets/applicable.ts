@@ -4,21 +4,24 @@
  */
 import type { Queryable } from "../database/client.ts";
 import { type NanoUsd, parseUsd } from "../money.ts";
-import type { Scope, ScopeKind } from "../organizations/scopes.ts";
+import type { Scope } from "../organizations/scopes.ts";
 import {
-  type RateLimit,
-  type RatePeriod,
-  type RateUnit,
-  type RateWindow,
-  rateWindowAt,
-} from "./rate-window.ts";
+  type CapRow,
+  capsOfScopes,
+  policiesOfScopes,
+  type ScopedPolicyRow,
+} from "./policy-rows.ts";
+import { type RateLimit, type RateWindow, rateWindowAt } from "./rate-window.ts";
 import { type BudgetPeriod, type BudgetWindow, isWithin, windowAt } from "./window.ts";
 
 /** A budget with a cap on it. Selectors are null where they select everything. */
 export type Cap = {
   readonly policyId: string;
-  /** A soft cap counts and raises alerts; it never refuses. */
+  readonly policyName: string;
+  /** Whether it refuses. A soft cap, and a hard cap in shadow, count and raise alerts. */
   readonly isHard: boolean;
+  /** A hard cap that is tried out: what it would refuse is counted. */
+  readonly isShadow: boolean;
   readonly budgetId: string;
   readonly budgetName: string;
   readonly scope: Scope;
@@ -35,53 +38,45 @@ export type Cap = {
 
 export type Allowlist = {
   readonly policyId: string;
+  readonly policyName: string;
   readonly providers: readonly string[] | null;
   readonly models: readonly string[] | null;
 };
 
+export type RequestLimit = {
+  readonly policyId: string;
+  readonly policyName: string;
+  readonly requestMaxNanoUsd: NanoUsd;
+};
+
+/** Calls that can cost more than this need a person's permit. */
+export type ReviewRule = {
+  readonly policyId: string;
+  readonly policyName: string;
+  readonly aboveNanoUsd: NanoUsd;
+  readonly provider: string | null;
+  readonly model: string | null;
+};
+
 export type GovernancePolicies = {
+  /** Of every mode: they are held in windows, which count either way. */
   readonly caps: readonly Cap[];
   readonly rateLimits: readonly RateLimit[];
   readonly allowlists: readonly Allowlist[];
+  readonly requestLimits: readonly RequestLimit[];
   /** The smallest per-request limit over all scopes; null when there is none. */
   readonly requestMaxNanoUsd: NanoUsd | null;
+  readonly reviews: readonly ReviewRule[];
+  /** What is evaluated and never enforced; null when nothing is. */
+  readonly shadow: ShadowPolicies | null;
+  /** When the first of the budgets' increases ends; null when there is none. */
+  readonly increaseEndsAt: Date | null;
 };
 
-type CapRow = {
-  policy_id: string;
-  is_hard: boolean;
-  budget_id: string;
-  budget_name: string;
-  scope_kind: ScopeKind;
-  scope_id: string;
-  provider: string | null;
-  model: string | null;
-  environment: string | null;
-  period: BudgetPeriod;
-  time_zone: string;
-  anchor: string | null;
-  starts_at: Date | null;
-  ends_at: Date | null;
-  created_at: Date;
-};
-
-type ScopedPolicyRow = {
-  id: string;
-  name: string;
-  kind: string;
-  settings: PolicySettings;
-  created_at: Date;
-};
-
-type PolicySettings = {
-  requestMaxUsd?: string;
-  providers?: string[];
-  models?: string[];
-  unit?: RateUnit;
-  limit?: string;
-  period?: RatePeriod;
-  provider?: string;
-  model?: string;
+export type ShadowPolicies = {
+  readonly allowlists: readonly Allowlist[];
+  readonly requestLimits: readonly RequestLimit[];
+  readonly reviews: readonly ReviewRule[];
 };
 
 /** What a request draws on, to tell which selectors select it. */
@@ -99,17 +94,18 @@ export async function readPolicies(
     capsOfScopes(sql, organizationId, kinds, ids),
     policiesOfScopes(sql, organizationId, kinds, ids),
   ]);
+  const enforced = scoped.filter(({ mode }) => mode === "enforced");
+  const requestLimits = enforced.flatMap(toRequestLimit);
+  const hasShadow = [...caps, ...scoped].some(({ mode }) => mode === "shadow");
   return {
     caps: caps.map(toCap),
     rateLimits: scoped.flatMap(toRateLimit),
-    allowlists: scoped
-      .filter(({ kind }) => kind === "allowlist")
-      .map(({ id, settings }) => ({
-        policyId: id,
-        providers: settings.providers ?? null,
-        models: settings.models ?? null,
-      })),
-    requestMaxNanoUsd: smallestLimit(scoped),
+    allowlists: enforced.flatMap(toAllowlist),
+    requestLimits,
+    requestMaxNanoUsd: smallest(requestLimits.map(({ requestMaxNanoUsd }) => requestMaxNanoUsd)),
+    reviews: enforced.flatMap(toReviewRule),
+    shadow: hasShadow ? shadowOf(scoped.filter(({ mode }) => mode === "shadow")) : null,
+    increaseEndsAt: smallest(caps.flatMap(({ increase_ends_at: at }) => (at === null ? [] : [at]))),
   };
 }
 
@@ -174,9 +170,44 @@ function windowOf(cap: Cap, at: Date): BudgetWindow | null {
   return window;
 }
 
+/** What policies in shadow count this call in, by policy. */
+export function shadowWindowsOf(
+  { caps, rateLimits }: GovernancePolicies,
+  selection: Selection,
+  at: Date,
+): readonly { readonly policyId: string; readonly windowId: string }[] {
+  const shadowCaps = caps.filter((cap) => cap.isShadow && selects(cap, selection));
+  const shadowRates = rateLimits.filter(
+    (limit) => limit.isShadow && selects({ ...limit, environment: null }, selection),
+  );
+  return [
+    ...shadowCaps.flatMap((cap) => {
+      const window = windowOf(cap, at);
+      return window === null ? [] : [{ policyId: cap.policyId, windowId: window.id }];
+    }),
+    ...shadowRates.map((limit) => ({
+      policyId: limit.policyId,
+      windowId: rateWindowAt(limit, at).id,
+    })),
+  ];
+}
+
+/** The review policies that a call of this bound falls under. */
+export function reviewsOf(
+  reviews: readonly ReviewRule[],
+  selection: Selection,
+  amountNanoUsd: NanoUsd,
+): readonly ReviewRule[] {
+  return reviews.filter(
+    (rule) =>
+      amountNanoUsd > rule.aboveNanoUsd && selects({ ...rule, environment: null }, selection),
+  );
+}
+
 type Selectors = Pick<Cap, "provider" | "model" | "environment">;
 
-function selects(cap: Selectors, selection: Selection): boolean {
+/** Whether selectors select a call. */
+export function selects(cap: Selectors, selection: Selection): boolean {
   return (
     (cap.provider === null || cap.provider === selection.provider) &&
     (cap.model === null || cap.model === selection.model) &&
@@ -184,74 +215,58 @@ function selects(cap: Selectors, selection: Selection): boolean {
   );
 }
 
-function smallestLimit(rows: readonly ScopedPolicyRow[]): NanoUsd | null {
-  let smallest: NanoUsd | null = null;
-  for (const { kind, settings } of rows) {
-    if (kind === "per_request_limit" && settings.requestMaxUsd !== undefined) {
-      const limitNanoUsd = parseUsd(settings.requestMaxUsd);
-      smallest = smallest === null || limitNanoUsd < smallest ? limitNanoUsd : smallest;
-    }
-  }
-  return smallest;
+function smallest<Value extends bigint | Date>(values: readonly Value[]): Value | null {
+  return values.reduce<Value | null>(
+    (least, value) => (least === null || value < least ? value : least),
+    null,
+  );
 }
 
-async function capsOfScopes(
-  sql: Queryable,
-  organizationId: string,
-  scopeKinds: readonly string[],
-  scopeIds: readonly string[],
-): Promise<readonly CapRow[]> {
-  return await sql<CapRow[]>`
-    -- name: policies.caps_of_scopes
-    select
-      p.id as policy_id, p.kind = 'hard_cap' as is_hard, b.id as budget_id,
-      b.name as budget_name, b.scope_kind, b.scope_id,
-      b.provider, b.model, b.environment, b.period, b.time_zone, b.anchor, b.starts_at, b.ends_at,
-      b.created_at
-    from unnest(${scopeKinds}::text[], ${scopeIds}::text[]) as s(kind, id)
-    join budgets b
-      on b.organization_id = ${organizationId} and b.scope_kind = s.kind and b.scope_id = s.id
-      and b.archived_at is null
-    join policies p
-      on p.organization_id = b.organization_id and p.budget_id = b.id
-      and p.kind in ('hard_cap', 'soft_cap') and p.archived_at is null
-    where b.tool is null
-    order by b.id
-  `;
+function shadowOf(rows: readonly ScopedPolicyRow[]): ShadowPolicies {
+  return {
+    allowlists: rows.flatMap(toAllowlist),
+    requestLimits: rows.flatMap(toRequestLimit),
+    reviews: rows.flatMap(toReviewRule),
+  };
 }
 
-async function policiesOfScopes(
-  sql: Queryable,
-  organizationId: string,
-  scopeKinds: readonly string[],
-  scopeIds: readonly string[],
-): Promise<readonly ScopedPolicyRow[]> {
-  return await sql<ScopedPolicyRow[]>`
-    -- name: policies.of_scopes
-    select p.id, p.name, p.kind, p.settings, p.created_at
-    from unnest(${scopeKinds}::text[], ${scopeIds}::text[]) as s(kind, id)
-    join policies p
-      on p.organization_id = ${organizationId} and p.scope_kind = s.kind and p.scope_id = s.id
-      and p.archived_at is null
-    order by p.id
-  `;
+// Each answers none for a policy of another kind.
+
+function toAllowlist({ id, name, kind, settings }: ScopedPolicyRow): Allowlist[] {
+  const { providers = null, models = null } = settings;
+  return kind === "allowlist" ? [{ policyId: id, policyName: name, providers, models }] : [];
 }
 
-/** None for a policy of another kind. */
-function toRateLimit({ id, name, kind, settings, created_at }: ScopedPolicyRow): RateLimit[] {
+function toRequestLimit({ id, name, kind, settings }: ScopedPolicyRow): RequestLimit[] {
+  const { requestMaxUsd } = settings;
+  return kind === "per_request_limit" && requestMaxUsd !== undefined
+    ? [{ policyId: id, policyName: name, requestMaxNanoUsd: parseUsd(requestMaxUsd) }]
+    : [];
+}
+
+function toReviewRule({ id, name, kind, settings }: ScopedPolicyRow): ReviewRule[] {
+  const { provider = null, model = null, aboveUsd = "0" } = settings;
+  const rule = { policyId: id, policyName: name, aboveNanoUsd: parseUsd(aboveUsd) };
+  return kind === "review" ? [{ ...rule, provider, model }] : [];
+}
+
+function toRateLimit(row: ScopedPolicyRow): RateLimit[] {
+  const { kind, settings } = row;
   if (kind !== "rate_limit" || settings.unit === undefined || settings.limit === undefined) {
     return [];
   }
   return [
     {
-      policyId: id,
-      policyName: name,
+      policyId: row.id,
+      policyName: row.name,
+      isShadow: row.mode === "shadow",
+      scope: { kind: row.scope_kind, id: row.scope_id },
       unit: settings.unit,
       limit: BigInt(settings.limit),
       period: settings.period ?? null,
       provider: settings.provider ?? null,
       model: settings.model ?? null,
-      createdAt: created_at,
+      createdAt: row.created_at,
     },
   ];
 }
@@ -259,7 +274,9 @@ function toRateLimit({ id, name, kind, settings, created_at }: ScopedPolicyRow):
 function toCap(row: CapRow): Cap {
   return {
     policyId: row.policy_id,
-    isHard: row.is_hard,
+    policyName: row.policy_name,
+    isHard: row.kind === "hard_cap" && row.mode === "enforced",
+    isShadow: row.mode === "shadow",
     budgetId: row.budget_id,
     budgetName: row.budget_name,
     scope: { kind: row.scope_kind, id: row.scope_id },

@@ -4,8 +4,10 @@ import type { Transaction } from "../database/client.ts";
 import { PublicError } from "../errors.ts";
 import { newId } from "../id.ts";
 import { formatUsd, type NanoUsd } from "../money.ts";
+import { refuseArchivedScope } from "../organizations/place.ts";
 import type { Scope } from "../organizations/scopes.ts";
-import { budgetInsert, scopeExists } from "./queries.ts";
+import { budgetInsert } from "./queries.ts";
+import { scopeIsInUse } from "./scope-queries.ts";
 import type { BudgetPeriod } from "./window.ts";
 
 export type NewBudget = {
@@ -70,15 +72,16 @@ function auditFacts(budget: NewBudget) {
   };
 }
 
-/** Throws `invalid_request` naming `scope.id` unless the organization has such a scope. */
+/** Throws `invalid_request` naming `scope.id` unless the organization has such a scope, active. */
 export async function refuseUnknownScope(
   transaction: Transaction,
   organizationId: string,
   scope: Scope,
 ): Promise<void> {
-  if (!(await scopeExists(transaction, { organizationId, ...scope }))) {
+  if (!(await scopeIsInUse(transaction, { organizationId, ...scope }))) {
     throw new PublicError("invalid_request", `There is no such ${scope.kind.replace("_", " ")}.`, {
       param: "scope.id",
     });
   }
+  await refuseArchivedScope(transaction, organizationId, scope);
 }

@@ -1,7 +1,7 @@
 /**
  * A new policy: what happens at a budget's limit (caps), how dear one request may be, how many
- * there may be (rate limits), and which providers, models and tools are allowed at all. Not here:
- * deciding a request by them.
+ * there may be (rate limits), which providers, models and tools are allowed at all, and which calls
+ * a person must permit first (review). Not here: deciding a request by them.
  */
 import { type Change, recordAuditEvent } from "../audit/audit-event.ts";
 import type { Transaction } from "../database/client.ts";
@@ -10,7 +10,7 @@ import { newId } from "../id.ts";
 import { formatUsd, type NanoUsd } from "../money.ts";
 import type { Scope } from "../organizations/scopes.ts";
 import { refuseUnknownScope } from "./budget.ts";
-import { budgetExists, policyInsert } from "./queries.ts";
+import { budgetExists, type PolicyMode, type PolicySettings, policyInsert } from "./queries.ts";
 import type { RatePeriod, RateUnit } from "./rate-window.ts";
 
 /** A list that is absent restricts nothing. */
@@ -20,12 +20,17 @@ type Allowlist = {
   tools?: readonly string[] | undefined;
 };
 
-export type NewPolicy = { organizationId: string; name: string } & (
+/** Without a mode it is enforced. A soft cap cannot be in shadow: it refuses nothing. */
+export type NewPolicy = { organizationId: string; name: string; mode?: PolicyMode } & (
   | { kind: "hard_cap" | "soft_cap"; budgetId: string }
   | { kind: "per_request_limit"; scope: Scope; requestMaxNanoUsd: NanoUsd }
   | { kind: "allowlist"; scope: Scope; allowed: Allowlist }
   | { kind: "rate_limit"; scope: Scope; rate: Rate }
+  | { kind: "review"; scope: Scope; review: Review }
 );
+
+/** Which calls a person must permit first: those that can cost more than `aboveNanoUsd`. */
+type Review = { aboveNanoUsd: NanoUsd; provider: string | null; model: string | null };
 
 /** `period` is null for calls at the same time, and set for the other units. */
 type Rate = {
@@ -36,9 +41,6 @@ type Rate = {
   model: string | null;
 };
 
-/** What `policies.settings` holds, as JSON: amounts as decimal strings. */
-type PolicySettings = Readonly<Record<string, string | readonly string[]>>;
-
 /**
  * Creates a policy. Answers its id. Throws `invalid_request` naming the field when there is no such
  * budget or scope.
@@ -48,7 +50,7 @@ export async function createPolicy(
   policy: NewPolicy,
   change: Change,
 ): Promise<string> {
-  const { organizationId, name, kind } = policy;
+  const { organizationId, name, kind, mode = "enforced" } = policy;
   const budgetId = "budgetId" in policy ? policy.budgetId : null;
   const scope = "scope" in policy ? policy.scope : null;
   if (budgetId !== null && !(await budgetExists(transaction, organizationId, budgetId))) {
@@ -62,6 +64,7 @@ export async function createPolicy(
     id: newId("policy", change.at),
     name,
     kind,
+    mode,
     budgetId,
     scopeKind: scope?.kind ?? null,
     scopeId: scope?.id ?? null,
@@ -76,7 +79,7 @@ export async function createPolicy(
       organizationId,
       action: "policy.create",
       subjectId: row.id,
-      after: { name, kind, budgetId, scopeKind, scopeId, ...settings },
+      after: { name, kind, mode, budgetId, scopeKind, scopeId, ...settings },
     },
     change,
   );
@@ -104,6 +107,14 @@ function settingsOf(policy: NewPolicy): PolicySettings {
         unit,
         limit: String(limit),
         ...(period === null ? {} : { period }),
+        ...(provider === null ? {} : { provider }),
+        ...(model === null ? {} : { model }),
+      };
+    }
+    case "review": {
+      const { aboveNanoUsd, provider, model } = policy.review;
+      return {
+        aboveUsd: formatUsd(aboveNanoUsd),
         ...(provider === null ? {} : { provider }),
         ...(model === null ? {} : { model }),
       };

@@ -11,6 +11,11 @@ export type PolicyKind =
   | "per_request_limit"
   | "review";
 
+/** What `policies.settings` holds, as JSON: amounts as decimal strings. */
+export type PolicySettings = Readonly<Record<string, string | readonly string[]>>;
+
+export type PolicyMode = "enforced" | "shadow";
+
 type Page = { organizationId: string; beforeId: string; limit: number };
 
 export async function budgetExists(
@@ -73,6 +78,8 @@ export type BudgetRow = {
   tool: string | null;
   environment: "production" | "staging" | "development" | null;
   amount_nano_usd: bigint;
+  /** By how much temporary increases raise the amount now. */
+  increase_nano_usd: bigint;
   period: BudgetPeriod;
   time_zone: string;
   anchor: string | null;
@@ -80,6 +87,7 @@ export type BudgetRow = {
   ends_at: Date | null;
   version: number;
   created_at: Date;
+  archived_at: Date | null;
   /** The newest window that contains the instant asked for; all null before the first request. */
   window_start: Date | null;
   window_end: Date | null;
@@ -88,7 +96,7 @@ export type BudgetRow = {
   held_nano_usd: bigint | null;
 };
 
-/** Newest first. A budget that is named by `onlyId` is listed alone. */
+/** Newest first. A budget that is named by `onlyId` is listed alone, also when it is archived. */
 export async function budgetList(
   sql: Queryable,
   page: Page & { onlyId: string | null; now: Date },
@@ -97,8 +105,9 @@ export async function budgetList(
     -- name: budgets.list
     select
       b.id, b.name, b.scope_kind, b.scope_id, ${scopeName(sql, "b")} as scope_name,
-      b.provider, b.model, b.tool, b.environment, b.amount_nano_usd, b.period, b.time_zone,
-      b.anchor, b.starts_at, b.ends_at, b.version, b.created_at,
+      b.provider, b.model, b.tool, b.environment, b.amount_nano_usd, b.increase_nano_usd,
+      b.period, b.time_zone, b.anchor, b.starts_at, b.ends_at, b.version, b.created_at,
+      b.archived_at,
       w.window_start, w.window_end, w.limit_nano_usd, w.settled_nano_usd, w.held_nano_usd
     from budgets b
     left join lateral (
@@ -113,7 +122,7 @@ export async function budgetList(
       limit 1
     ) w on true
     where b.organization_id = ${page.organizationId}
-      and b.archived_at is null
+      and (b.archived_at is null or b.id = ${page.onlyId})
       and b.id < ${page.beforeId}
       and (${page.onlyId}::text is null or b.id = ${page.onlyId})
     order by b.id desc
@@ -128,20 +137,21 @@ export async function policyInsert(
     id: string;
     name: string;
     kind: PolicyKind;
+    mode: PolicyMode;
     budgetId: string | null;
     scopeKind: ScopeKind | null;
     scopeId: string | null;
-    settings: Readonly<Record<string, string | readonly string[]>>;
+    settings: PolicySettings;
     createdAt: Date;
   },
 ): Promise<void> {
   await sql`
     -- name: policies.insert
     insert into policies (
-      organization_id, id, name, kind, budget_id, scope_kind, scope_id, settings, created_at
+      organization_id, id, name, kind, mode, budget_id, scope_kind, scope_id, settings, created_at
     )
     values (
-      ${row.organizationId}, ${row.id}, ${row.name}, ${row.kind}, ${row.budgetId},
+      ${row.organizationId}, ${row.id}, ${row.name}, ${row.kind}, ${row.mode}, ${row.budgetId},
       ${row.scopeKind}, ${row.scopeId}, ${sql.json(row.settings)}, ${row.createdAt}
     )
   `;
@@ -151,17 +161,21 @@ export type PolicyRow = {
   id: string;
   name: string;
   kind: PolicyKind;
+  mode: PolicyMode;
   budget_id: string | null;
   scope_kind: ScopeKind | null;
   scope_id: string | null;
   scope_name: string | null;
-  /** As `PolicySettings` of policy.ts writes it. */
-  settings: unknown;
+  settings: PolicySettings;
   version: number;
   created_at: Date;
+  archived_at: Date | null;
+  /** What it would have done in shadow, all days together; null when it never was there. */
+  shadow_calls: bigint | null;
+  shadow_refusals: bigint | null;
 };
 
-/** Newest first. A policy that is named by `onlyId` is listed alone. */
+/** Newest first. A policy that is named by `onlyId` is listed alone, also when it is archived. */
 export async function policyList(
   sql: Queryable,
   page: Page & { onlyId: string | null },
@@ -169,11 +183,17 @@ export async function policyList(
   return await sql<PolicyRow[]>`
     -- name: policies.list
     select
-      p.id, p.name, p.kind, p.budget_id, p.scope_kind, p.scope_id,
-      ${scopeName(sql, "p")} as scope_name, p.settings, p.version, p.created_at
+      p.id, p.name, p.kind, p.mode, p.budget_id, p.scope_kind, p.scope_id,
+      ${scopeName(sql, "p")} as scope_name, p.settings, p.version, p.created_at, p.archived_at,
+      d.calls as shadow_calls, d.refusals as shadow_refusals
     from policies p
+    left join lateral (
+      select sum(s.calls)::bigint as calls, sum(s.refusals)::bigint as refusals
+      from policy_shadow_days s
+      where s.organization_id = p.organization_id and s.policy_id = p.id
+    ) d on true
     where p.organization_id = ${page.organizationId}
-      and p.archived_at is null
+      and (p.archived_at is null or p.id = ${page.onlyId})
       and p.id < ${page.beforeId}
       and (${page.onlyId}::text is null or p.id = ${page.onlyId})
     order by p.id desc
@@ -181,7 +201,7 @@ export async function policyList(
   `;
 }
 
-/** Whether a scope of this kind exists in the organization and is in use. */
+/** Whether a scope of this kind exists in the organization, whether archived or not. */
 export async function scopeExists(
   sql: Queryable,
   scope: { organizationId: string; kind: ScopeKind; id: string },

@@ -3,6 +3,7 @@
  * units, decided in the same step as the money, so that they are exact over all nodes. Pure.
  */
 import { idSuffix } from "../id.ts";
+import type { Scope } from "../organizations/scopes.ts";
 
 export const RATE_UNITS = ["requests", "tokens", "concurrent_calls"] as const;
 export const RATE_PERIODS = ["minute", "hour", "day"] as const;
@@ -14,6 +15,9 @@ export type RatePeriod = (typeof RATE_PERIODS)[number];
 export type RateLimit = {
   readonly policyId: string;
   readonly policyName: string;
+  /** Tried out: its windows count and have room for everything, and `limit` refuses nothing. */
+  readonly isShadow: boolean;
+  readonly scope: Scope;
   readonly unit: RateUnit;
   readonly limit: bigint;
   /** Null for calls at the same time: they have no period. */

@@ -3,15 +3,18 @@ import { ConfigurationError } from "../config.ts";
 import { MigrationError } from "../database/migrator.ts";
 import { errorCodeOf } from "../database/sqlstate.ts";
 import { maskSecrets } from "../log.ts";
+import { auditCommand } from "./audit-command.ts";
 import { type Command, type ExitCode, UsageError } from "./command.ts";
 import { explainDatabaseError } from "./database-problem.ts";
 import { demo } from "./demo.ts";
 import { doctor } from "./doctor.ts";
 import { ledger } from "./ledger.ts";
 import { migrateCommand } from "./migrate.ts";
+import { organizationCommand } from "./organization-command.ts";
 import { seed } from "./seed.ts";
 import { serve } from "./serve.ts";
 import { settleCommand } from "./settle-command.ts";
+import { userCommand } from "./user-command.ts";
 import { version } from "./version.ts";
 
 const commands: readonly Command[] = [
@@ -19,7 +22,10 @@ const commands: readonly Command[] = [
   migrateCommand,
   demo,
   doctor,
+  organizationCommand,
+  userCommand,
   ledger,
+  auditCommand,
   settleCommand,
   seed,
   version,

@@ -31,6 +31,15 @@ import correctReservations from "../../migrations/0020_correct_reservations.sql"
 import reserve from "../../migrations/0021_reserve.sql" with { type: "text" };
 import writeBatchPinned from "../../migrations/0022_write_batch.sql" with { type: "text" };
 import budgetAnchor from "../../migrations/0023_budget_anchor.sql" with { type: "text" };
+import versions from "../../migrations/0024_versions.sql" with { type: "text" };
+import places from "../../migrations/0025_places.sql" with { type: "text" };
+import apiKeyRotation from "../../migrations/0026_api_key_rotation.sql" with { type: "text" };
+import blocks from "../../migrations/0027_blocks.sql" with { type: "text" };
+import budgetIncreases from "../../migrations/0028_budget_increases.sql" with { type: "text" };
+import policyReviews from "../../migrations/0029_policy_reviews.sql" with { type: "text" };
+import members from "../../migrations/0030_members.sql" with { type: "text" };
+import serviceTokens from "../../migrations/0031_service_tokens.sql" with { type: "text" };
+import auditSeals from "../../migrations/0032_audit_seals.sql" with { type: "text" };
 
 export type MigrationFile = { readonly name: string; readonly sql: string };
 
@@ -58,4 +67,13 @@ export const migrationFiles: readonly MigrationFile[] = [
   { name: "0021_reserve.sql", sql: reserve },
   { name: "0022_write_batch.sql", sql: writeBatchPinned },
   { name: "0023_budget_anchor.sql", sql: budgetAnchor },
+  { name: "0024_versions.sql", sql: versions },
+  { name: "0025_places.sql", sql: places },
+  { name: "0026_api_key_rotation.sql", sql: apiKeyRotation },
+  { name: "0027_blocks.sql", sql: blocks },
+  { name: "0028_budget_increases.sql", sql: budgetIncreases },
+  { name: "0029_policy_reviews.sql", sql: policyReviews },
+  { name: "0030_members.sql", sql: members },
+  { name: "0031_service_tokens.sql", sql: serviceTokens },
+  { name: "0032_audit_seals.sql", sql: auditSeals },
 ];

@@ -3,11 +3,14 @@
  * hold that much everywhere or nowhere. When the rules changed since they were loaded, the whole
  * step is repeated under the new ones.
  */
+import { answeredInTime } from "../budgets/in-time.ts";
+import { endLapsedIncreases } from "../budgets/increase.ts";
 import type { ModelPrice } from "../catalog/model-price.ts";
 import { PublicError } from "../errors.ts";
 import { requireUsable } from "../keys/authenticate.ts";
 import type { Authority } from "../keys/authority.ts";
 import { requireGranted } from "../keys/model-grant.ts";
+import { refuseBlocked } from "../keys/refuse-blocked.ts";
 import { upperBoundOf } from "../pricing/upper-bound.ts";
 import type { Provider } from "../providers/provider.ts";
 import { HOLD_MS } from "../reservations/open-reservations.ts";
@@ -68,12 +71,19 @@ async function admitUnder(
 ): Promise<Admission | typeof STALE> {
   call.authority = authority;
   const idempotency = readIdempotency(call.httpRequest, call.route, chat.text);
-  requireUsable(authority.apiKey, parts.clock.now());
+  const now = parts.clock.now();
+  requireUsable(authority.apiKey, now);
+  refuseBlocked(authority, { provider, model: chat.body.model }, now);
   requireGranted(authority.apiKey, authority.policies.allowlists, provider, chat.body.model);
   const connection = connectionTo(authority, provider, parts);
   const price = priceOf(chat, provider, parts);
   const bounds = boundsOf(chat, authority, price);
+  if (await hasFallenBack(authority, now, parts)) {
+    return STALE;
+  }
   const held = await reserve(parts.writer, parts.clock, {
+    sql: parts.sql,
+    log: parts.log,
     authority,
     requestId: call.requestId,
     route: call.route,
@@ -94,6 +104,20 @@ async function admitUnder(
     return STALE;
   }
   return { held, bounds, connection };
+}
+
+/** Whether an increase of a budget was over, and its limit therefore other than what is loaded. */
+export async function hasFallenBack(
+  { organizationId, policies }: Authority,
+  now: Date,
+  parts: GatewayParts,
+): Promise<boolean> {
+  if (policies.increaseEndsAt === null || policies.increaseEndsAt > now) {
+    return false;
+  }
+  await answeredInTime(endLapsedIncreases(parts.sql, now, organizationId));
+  parts.authenticator.forgetOrganization(organizationId);
+  return true;
 }
 
 function connectionTo(authority: Authority, providerId: string, parts: GatewayParts): Connection {

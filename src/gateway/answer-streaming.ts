@@ -4,6 +4,7 @@
  * filling our memory. When the caller has gone, the rest is drained (drain-stream.ts) and booked.
  */
 
+import type { PublicError } from "../errors.ts";
 import { formatUsd } from "../money.ts";
 import type { Upstream } from "../providers/upstream.ts";
 import type { Receipt } from "../reservations/settle.ts";
@@ -12,6 +13,7 @@ import { AnswerTally } from "./answer-tally.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import { drainStream, type ReadResult } from "./drain-stream.ts";
 import { settleByEstimate, settleByUsage } from "./end-call.ts";
+import { openAiErrorEvent } from "./error-body.ts";
 import type { GatewayParts } from "./gateway-parts.ts";
 import type { PaidCall } from "./paid-call.ts";
 
@@ -57,6 +59,7 @@ class StreamPump {
   #reading: Promise<ReadResult> | null = null;
   #settled: Promise<Receipt> | null = null;
   #isCallerGone = false;
+  #cutBy: PublicError | null = null;
 
   constructor(call: PaidCall, chat: ChatRequest, upstream: Upstream, parts: GatewayParts) {
     this.#call = call;
@@ -65,7 +68,8 @@ class StreamPump {
     this.#source = bodyOf(upstream.response).getReader();
     this.#tally = new AnswerTally({ hidesUsageChunk: !chat.wantsUsageChunk });
     this.#wantsCost = call.httpRequest.headers.get(STREAM_COST_HEADER) === "true";
-    parts.running.track(this.#ended.promise, upstream.abort);
+    const cut = (refusal: PublicError) => this.cut(refusal);
+    parts.running.track(this.#ended.promise, { call, abort: upstream.abort, cut });
   }
 
   /** Brings the next bytes to the caller, or the end. */
@@ -80,6 +84,10 @@ class StreamPump {
           return;
         }
         this.#reading = null;
+        if (this.#cutBy !== null) {
+          await this.#endCut(controller, this.#cutBy);
+          return;
+        }
         if (done) {
           await this.#finish(controller, [this.#tally.rest()]);
           controller.close();
@@ -113,6 +121,22 @@ class StreamPump {
     });
   }
 
+  /** Nothing more may be bought. What was seen is booked, also when the caller reads no more. */
+  cut(refusal: PublicError): void {
+    if (this.#cutBy !== null || this.#settled !== null) {
+      return;
+    }
+    this.#cutBy = refusal;
+    this.#upstream.abort();
+    if (this.#isCallerGone) {
+      // The drain ends with its connection, and books.
+      return;
+    }
+    void this.#settle(this.#upstream.response.status).catch((error: unknown) => {
+      this.#parts.log.error("gateway.cut_failed", { ...this.#call.logFields(), error });
+    });
+  }
+
   async #finish(controller: Controller, end: readonly Buffer[]): Promise<void> {
     const isFirstEnd = this.#settled === null;
     const receipt = await this.#settle(this.#upstream.response.status);
@@ -131,11 +155,24 @@ class StreamPump {
     if (this.#isCallerGone) {
       return;
     }
+    if (this.#cutBy !== null) {
+      await this.#endCut(controller, this.#cutBy);
+      return;
+    }
     const provider = this.#call.provider ?? "other";
     this.#parts.metrics.providerErrors.inc({ provider, error_class: "stream_broken" });
     this.#upstream.abort();
     await this.#settle(this.#upstream.response.status, "provider_error");
     controller.error(error);
+  }
+
+  /** The caller is told once it is booked, in place of the rest of the answer. */
+  async #endCut(controller: Controller, refusal: PublicError): Promise<void> {
+    await this.#settle(this.#upstream.response.status);
+    if (!this.#isCallerGone) {
+      controller.enqueue(openAiErrorEvent(refusal, this.#call.requestId));
+      controller.close();
+    }
   }
 
   async #drain(): Promise<void> {
@@ -146,7 +183,7 @@ class StreamPump {
 
   /** Once, whoever comes first. */
   #settle(status: number, errorCode: string | null = null): Promise<Receipt> {
-    this.#settled ??= this.#book(status, errorCode);
+    this.#settled ??= this.#book(status, this.#cutBy?.code ?? errorCode);
     return this.#settled;
   }
 

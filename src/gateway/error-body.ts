@@ -19,7 +19,18 @@ export function openAiErrorResponse(error: PublicError, requestId: string): Resp
   if (error.status < 500 && error.retryAfterSeconds === null) {
     headers.set("x-should-retry", "false");
   }
-  const body = {
+  const body = openAiErrorBody(error, requestId);
+  return new Response(JSON.stringify(body), { status: error.status, headers });
+}
+
+/** The same as the last event of a stream that has begun: its status is on its way already. */
+export function openAiErrorEvent(error: PublicError, requestId: string): Uint8Array {
+  const body = openAiErrorBody(error, requestId);
+  return new TextEncoder().encode(`data: ${JSON.stringify(body)}\n\n`);
+}
+
+function openAiErrorBody(error: PublicError, requestId: string) {
+  return {
     error: {
       message: error.message,
       type: error.type,
@@ -29,5 +40,4 @@ export function openAiErrorResponse(error: PublicError, requestId: string): Resp
       details: error.details,
     },
   };
-  return new Response(JSON.stringify(body), { status: error.status, headers });
 }

@@ -53,6 +53,10 @@ export class PaidCall {
     return this.#provider;
   }
 
+  get model(): string | null {
+    return this.#model;
+  }
+
   get durationMs(): number {
     return this.#clock.monotonicMs() - this.#startedMs;
   }

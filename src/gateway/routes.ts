@@ -1,5 +1,6 @@
 /** The whole inference surface on one screen. Everything that costs money goes to metered-call. */
 import { PublicError } from "../errors.ts";
+import { reportBudgets } from "./budget-report.ts";
 import type { GatewayParts } from "./gateway-parts.ts";
 import { handleGatewayRequest } from "./handle-request.ts";
 import { meteredCall } from "./metered-call.ts";
@@ -12,6 +13,7 @@ type GatewayRoute = { readonly method: string; readonly path: string; readonly a
 export const gatewayRoutes: readonly GatewayRoute[] = [
   { method: "POST", path: "/v1/chat/completions", answer: chatCompletions },
   { method: "GET", path: "/v1/models", answer: listModels },
+  { method: "GET", path: "/v1/budget", answer: reportBudgets },
 ];
 
 /** Answers any request below /v1, refusals included; never throws. */

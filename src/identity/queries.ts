@@ -1,65 +1,6 @@
-/** SQL of users, memberships, roles and sessions. */
+/** SQL of users, roles, sessions and founding. That of members is in member-queries.ts. */
 import type { Queryable } from "../database/client.ts";
 import type { Role } from "./capability.ts";
-
-export type MemberRow = {
-  user_id: string;
-  email: string;
-  user_name: string;
-  organization_id: string;
-  organization_name: string;
-  employee_id: string | null;
-  role: Role | null;
-};
-
-/**
- * Who a session belongs to, as things stand now: a role that was changed, a membership that ended
- * and a user who was disabled count from the next request on.
- */
-export async function memberFindBySession(
-  sql: Queryable,
-  tokenHash: Uint8Array,
-  now: Date,
-): Promise<MemberRow | null> {
-  const [row] = await sql<MemberRow[]>`
-    -- name: members.find_by_session
-    select
-      u.id as user_id, u.email, u.name as user_name, o.id as organization_id,
-      o.name as organization_name, m.employee_id, r.role
-    from sessions s
-    join users u on u.id = s.user_id and u.disabled_at is null
-    join organizations o on o.id = s.organization_id and o.archived_at is null
-    join memberships m
-      on m.organization_id = s.organization_id and m.user_id = s.user_id and m.ended_at is null
-    left join role_assignments r
-      on r.organization_id = m.organization_id
-      and r.membership_id = m.id
-      and r.revoked_at is null
-    where s.token_hash = ${tokenHash}
-      and s.revoked_at is null
-      and s.expires_at > ${now}
-  `;
-  return row ?? null;
-}
-
-export async function membershipInsert(
-  sql: Queryable,
-  row: {
-    organizationId: string;
-    id: string;
-    userId: string;
-    employeeId: string | null;
-    createdAt: Date;
-  },
-): Promise<void> {
-  await sql`
-    -- name: memberships.insert
-    insert into memberships (organization_id, id, user_id, employee_id, created_at)
-    values (
-      ${row.organizationId}, ${row.id}, ${row.userId}, ${row.employeeId}, ${row.createdAt}
-    )
-  `;
-}
 
 export async function roleAssignmentInsert(
   sql: Queryable,
@@ -115,6 +56,7 @@ export async function sessionInsert(
     join organizations o on o.id = m.organization_id and o.archived_at is null
     where m.user_id = ${row.userId}
       and m.ended_at is null
+      and m.suspended_at is null
       and (${row.organizationId}::text is null or m.organization_id = ${row.organizationId})
     order by m.created_at, m.id
     limit 1
@@ -136,6 +78,35 @@ export async function sessionRevoke(
   `;
 }
 
+/** Ends all of a user's sessions, or those in one organization. */
+export async function sessionRevokeAll(
+  sql: Queryable,
+  user: { userId: string; organizationId: string | null; now: Date },
+): Promise<void> {
+  await sql`
+    -- name: sessions.revoke_all
+    update sessions
+    set revoked_at = ${user.now}
+    where user_id = ${user.userId}
+      and revoked_at is null
+      and (${user.organizationId}::text is null or organization_id = ${user.organizationId})
+  `;
+}
+
+export async function roleAssignmentRevoke(
+  sql: Queryable,
+  row: { organizationId: string; membershipId: string; revokedAt: Date },
+): Promise<void> {
+  await sql`
+    -- name: role_assignments.revoke
+    update role_assignments
+    set revoked_at = ${row.revokedAt}
+    where organization_id = ${row.organizationId}
+      and membership_id = ${row.membershipId}
+      and revoked_at is null
+  `;
+}
+
 export async function userFindByEmail(
   sql: Queryable,
   email: string,
@@ -151,11 +122,68 @@ export async function userFindByEmail(
 
 export async function userInsert(
   sql: Queryable,
-  row: { id: string; email: string; name: string; passwordHash: string; createdAt: Date },
+  row: {
+    id: string;
+    email: string;
+    name: string;
+    /** Null: signs in elsewhere only. */
+    passwordHash: string | null;
+    createdAt: Date;
+  },
 ): Promise<void> {
   await sql`
     -- name: users.insert
     insert into users (id, email, name, password_hash, created_at)
     values (${row.id}, ${row.email}, ${row.name}, ${row.passwordHash}, ${row.createdAt})
+  `;
+}
+
+export async function userSetPassword(
+  sql: Queryable,
+  user: { id: string; passwordHash: string },
+): Promise<void> {
+  await sql`
+    -- name: users.set_password
+    update users set password_hash = ${user.passwordHash} where id = ${user.id}
+  `;
+}
+
+export async function anyOrganization(sql: Queryable): Promise<boolean> {
+  const rows = await sql`
+    -- name: organizations.any
+    select from organizations limit 1
+  `;
+  return rows.length > 0;
+}
+
+/** One founding at a time, until the transaction ends. */
+export async function foundingLock(sql: Queryable): Promise<void> {
+  await sql`
+    -- name: organizations.founding_lock
+    select pg_advisory_xact_lock(hashtext('spendra.found_organization'))
+  `;
+}
+
+/** The organizations of a name; with the user's id where the e-mail's user is org_admin. */
+export async function organizationsLed(
+  sql: Queryable,
+  name: string,
+  email: string,
+): Promise<readonly { id: string; user_id: string | null }[]> {
+  return await sql<{ id: string; user_id: string | null }[]>`
+    -- name: organizations.led
+    select o.id, min(u.id) as user_id
+    from organizations o
+    left join memberships m on m.organization_id = o.id and m.ended_at is null
+    left join role_assignments r
+      on r.organization_id = m.organization_id
+      and r.membership_id = m.id
+      and r.revoked_at is null
+      and r.role = 'org_admin'
+    left join users u on u.id = m.user_id and u.email = ${email} and r.id is not null
+    where o.name = ${name} and o.archived_at is null
+    group by o.id
+    order by o.id
+    limit 100
   `;
 }

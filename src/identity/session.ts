@@ -4,23 +4,11 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { Queryable } from "../database/client.ts";
-import { type Capability, capabilitiesOf, type Role, visibleEmployeeIds } from "./capability.ts";
-import {
-  memberFindBySession,
-  sessionDeleteEnded,
-  sessionInsert,
-  sessionRevoke,
-} from "./queries.ts";
+import { type Member, memberOf } from "./member.ts";
+import { callerFindBySession } from "./member-queries.ts";
+import { sessionDeleteEnded, sessionInsert, sessionRevoke } from "./queries.ts";
 
-/** A person who signed in, in the organization the session is for. */
-export type Member = {
-  readonly user: { readonly id: string; readonly email: string; readonly name: string };
-  readonly organization: { readonly id: string; readonly name: string };
-  readonly role: Role | null;
-  readonly capabilities: readonly Capability[];
-  /** Whose keys and bookings the member sees; null: everyone's. See `visibleEmployeeIds`. */
-  readonly visibleEmployeeIds: readonly string[] | null;
-};
+export type { Member } from "./member.ts";
 
 export const SESSION_LIFETIME_SECONDS = 12 * 60 * 60;
 
@@ -50,17 +38,8 @@ export async function findMember(sql: Queryable, token: string, now: Date): Prom
   if (!TOKEN.test(token)) {
     return null;
   }
-  const row = await memberFindBySession(sql, hashToken(token), now);
-  if (row === null) {
-    return null;
-  }
-  return {
-    user: { id: row.user_id, email: row.email, name: row.user_name },
-    organization: { id: row.organization_id, name: row.organization_name },
-    role: row.role,
-    capabilities: capabilitiesOf(row.role),
-    visibleEmployeeIds: visibleEmployeeIds(row.role, row.employee_id),
-  };
+  const row = await callerFindBySession(sql, hashToken(token), now);
+  return row === null ? null : await memberOf(sql, row);
 }
 
 /** Ends a session. Ending one that is unknown or over changes nothing. */

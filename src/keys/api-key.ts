@@ -1,6 +1,6 @@
 /**
- * Making and revoking API keys. The secret exists in the answer of `createApiKey` and nowhere else:
- * the row keeps its HMAC, the audit row keeps neither.
+ * Making an API key, and what one is good for. The secret exists in the answer of `createApiKey`
+ * and nowhere else: the row keeps its HMAC, the audit row keeps neither.
  */
 import { type Change, recordAuditEvent } from "../audit/audit-event.ts";
 import type { Transaction } from "../database/client.ts";
@@ -8,19 +8,12 @@ import { PublicError } from "../errors.ts";
 import { newId } from "../id.ts";
 import { formatUsd, type NanoUsd } from "../money.ts";
 import { agentExists, employeeExists, projectExists } from "../organizations/queries.ts";
-import {
-  type ApiKeyRow,
-  apiKeyFind,
-  apiKeyInsert,
-  apiKeyRevoke,
-  type Environment,
-} from "./queries.ts";
+import { type ApiKeyRow, apiKeyInsert, type Environment } from "./queries.ts";
 import { formatToken, hmacOfSecret, newSecret, type TokenKind } from "./token.ts";
 
-export type NewApiKey = {
-  organizationId: string;
+/** What of a key can change. */
+export type ApiKeyFields = {
   name: string;
-  actor: { kind: "employee" | "agent"; id: string };
   /** Binds the key to one project; null leaves it open. */
   projectId: string | null;
   environment: Environment;
@@ -31,6 +24,12 @@ export type NewApiKey = {
   allowedTools: readonly string[];
   reservationMaxNanoUsd: NanoUsd | null;
   expiresAt: Date | null;
+  isActive: boolean;
+};
+
+export type NewApiKey = Omit<ApiKeyFields, "isActive"> & {
+  organizationId: string;
+  actor: { kind: "employee" | "agent"; id: string };
   tokenKind: TokenKind;
 };
 
@@ -77,36 +76,6 @@ export async function createApiKey(
   return { apiKeyId: id, token: formatToken(id, secret, key.tokenKind) };
 }
 
-/**
- * Revokes a key that the caller may see, from the next request on. Revoking it again changes
- * nothing. Throws `not_found`.
- */
-export async function revokeApiKey(
-  transaction: Transaction,
-  key: { organizationId: string; id: string; employeeIds: readonly string[] | null },
-  change: Change,
-): Promise<ApiKeyRow> {
-  const before = await apiKeyFind(transaction, key);
-  if (before === null) {
-    throw new PublicError("not_found", "There is no such API key.");
-  }
-  if (await apiKeyRevoke(transaction, { ...key, revokedAt: change.at })) {
-    await recordAuditEvent(
-      transaction,
-      {
-        organizationId: key.organizationId,
-        action: "api_key.revoke",
-        subjectId: key.id,
-        before: { revokedAt: null },
-        after: { revokedAt: change.at.toISOString() },
-      },
-      change,
-    );
-  }
-  // Read again, because another call may have revoked it between the first look and the update.
-  return (await apiKeyFind(transaction, key)) ?? before;
-}
-
 /** What a key is good for at an instant. Revoked wins over expired, expired over inactive. */
 export function apiKeyStatus(
   key: Pick<ApiKeyRow, "revoked_at" | "expires_at" | "is_active">,
@@ -121,6 +90,15 @@ export function apiKeyStatus(
   return key.is_active ? "active" : "inactive";
 }
 
+/** What is worth knowing of a key in the audit log: amounts and times as text. */
+export function auditFactsOf({ reservationMaxNanoUsd, expiresAt, ...fields }: ApiKeyFields) {
+  return {
+    ...fields,
+    reservationMaxUsd: reservationMaxNanoUsd === null ? null : formatUsd(reservationMaxNanoUsd),
+    expiresAt: expiresAt?.toISOString() ?? null,
+  };
+}
+
 async function refuseUnknownReferences(
   transaction: Transaction,
   key: NewApiKey,
@@ -133,6 +111,15 @@ async function refuseUnknownReferences(
       param: "actor.id",
     });
   }
+  await refuseUnknownProject(transaction, { organizationId, projectId, employeeIds });
+}
+
+/** Throws `invalid_request` when there is no such project, or none that they may work on. */
+export async function refuseUnknownProject(
+  transaction: Transaction,
+  key: { organizationId: string; projectId: string | null; employeeIds: readonly string[] | null },
+): Promise<void> {
+  const { organizationId, projectId, employeeIds } = key;
   if (
     projectId !== null &&
     !(await projectExists(transaction, organizationId, projectId, employeeIds))
@@ -142,17 +129,10 @@ async function refuseUnknownReferences(
 }
 
 function auditFacts(key: NewApiKey) {
+  const { organizationId: _, actor, tokenKind: __, ...fields } = key;
   return {
-    name: key.name,
-    actorKind: key.actor.kind,
-    actorId: key.actor.id,
-    projectId: key.projectId,
-    environment: key.environment,
-    allowedProviders: key.allowedProviders,
-    allowedModels: key.allowedModels,
-    allowedTools: key.allowedTools,
-    reservationMaxUsd:
-      key.reservationMaxNanoUsd === null ? null : formatUsd(key.reservationMaxNanoUsd),
-    expiresAt: key.expiresAt?.toISOString() ?? null,
+    actorKind: actor.kind,
+    actorId: actor.id,
+    ...auditFactsOf({ ...fields, isActive: true }),
   };
 }

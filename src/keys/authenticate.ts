@@ -6,8 +6,10 @@
 import { type Clock, withTimeout } from "../clock.ts";
 import type { Sql } from "../database/client.ts";
 import { PublicError } from "../errors.ts";
-import { type ApiKeyFacts, type Authority, loadAuthority } from "./authority.ts";
-import { isSecretOf, parseToken } from "./token.ts";
+import { type ApiKeyFacts, type Authority, isCurrent } from "./authority.ts";
+import { AuthorityMemory } from "./authority-memory.ts";
+import { KeyUses } from "./key-uses.ts";
+import { isSecretOf, parseToken, type TokenParts } from "./token.ts";
 
 export type Authenticator = {
   /** Throws `PublicError` for a token that opens nothing. */
@@ -18,10 +20,10 @@ export type Authenticator = {
   forgetAll(): void;
   /** What is in memory at this moment. */
   remembered(): readonly Authority[];
+  /** When which key opened something, for whoever writes it down. */
+  readonly uses: KeyUses;
 };
 
-/** Authorities kept in memory; beyond it the oldest is forgotten. About 4 KB each. */
-const AUTHORITIES_MAX = 20_000;
 const RETRY_AFTER_SECONDS = 2;
 /** A database that does not answer at all must not make the caller wait for its own limits. */
 const LOAD_TIMEOUT_MS = 900;
@@ -31,70 +33,51 @@ export function createAuthenticator(options: {
   clock: Clock;
   hmacKey: Uint8Array;
 }): Authenticator {
-  const known = new Map<string, Authority>();
-  const loading = new Map<string, Promise<Authority | null>>();
-  // A load that began before a change must not be remembered after it.
-  let forgetCount = 0;
+  const { sql, clock, hmacKey } = options;
+  const memory = new AuthorityMemory(sql);
+  const uses = new KeyUses();
 
-  async function load(apiKeyId: string): Promise<Authority | null> {
-    const countBefore = forgetCount;
-    const authority = await loadAuthority(options.sql, apiKeyId);
-    if (authority !== null && countBefore === forgetCount) {
-      remember(known, apiKeyId, authority);
-    }
-    return authority;
-  }
-
-  /** Many first requests of one key load it once. */
   async function find(apiKeyId: string): Promise<Authority | null> {
-    const remembered = known.get(apiKeyId);
+    const remembered = memory.recall(apiKeyId);
     if (remembered !== undefined) {
       return remembered;
     }
-    const running = loading.get(apiKeyId) ?? load(apiKeyId);
-    loading.set(apiKeyId, running);
     try {
-      // What it brings later is still remembered.
-      return await withTimeout(running, LOAD_TIMEOUT_MS, () => {
-        throw new Error("the database did not answer in time");
-      });
-    } catch (cause) {
-      throw new PublicError("reservation_unavailable", "The key store cannot be reached.", {
-        retryAfterSeconds: RETRY_AFTER_SECONDS,
-        cause,
-      });
+      return await askInTime(memory.load(apiKeyId));
     } finally {
-      loading.delete(apiKeyId);
+      memory.endLoad(apiKeyId);
     }
+  }
+
+  /** Null when there is no such key or the secret is not its own. */
+  async function findOpened({ apiKeyId, secret }: TokenParts): Promise<Authority | null> {
+    const found = await find(apiKeyId);
+    if (found === null || opens(found.apiKey, secret, clock.now(), hmacKey)) {
+      return found;
+    }
+    // A secret that does not fit what is remembered may be newer than that.
+    if (await askInTime(isCurrent(sql, found))) {
+      return null;
+    }
+    memory.forgetOrganization(found.organizationId);
+    const again = await find(apiKeyId);
+    return again !== null && opens(again.apiKey, secret, clock.now(), hmacKey) ? again : null;
   }
 
   return {
     async authenticate(token) {
       const parts = parseToken(token);
-      const authority = parts === null ? null : await find(parts.apiKeyId);
-      if (parts === null || authority === null) {
+      const authority = parts === null ? null : await findOpened(parts);
+      if (authority === null) {
         throw new PublicError("invalid_api_key");
       }
-      if (!isSecretOf(parts.secret, authority.apiKey.secretHmac, options.hmacKey)) {
-        throw new PublicError("invalid_api_key");
-      }
+      uses.note(authority.organizationId, authority.apiKey.id, clock.now());
       return authority;
     },
-    forgetOrganization(organizationId) {
-      forgetCount++;
-      loading.clear();
-      for (const [apiKeyId, authority] of known) {
-        if (authority.organizationId === organizationId) {
-          known.delete(apiKeyId);
-        }
-      }
-    },
-    forgetAll() {
-      forgetCount++;
-      loading.clear();
-      known.clear();
-    },
-    remembered: () => [...known.values()],
+    uses,
+    forgetOrganization: (organizationId) => memory.forgetOrganization(organizationId),
+    forgetAll: () => memory.forgetAll(),
+    remembered: () => memory.remembered(),
   };
 }
 
@@ -109,12 +92,35 @@ export function requireUsable(apiKey: ApiKeyFacts, at: Date): void {
   if (!apiKey.isActive) {
     throw new PublicError("key_inactive");
   }
+  if (apiKey.archived !== null) {
+    throw new PublicError(
+      apiKey.archived === "actor" ? "actor_not_allowed" : "project_not_allowed",
+    );
+  }
 }
 
-function remember(known: Map<string, Authority>, apiKeyId: string, authority: Authority): void {
-  const oldest = known.keys().next();
-  if (known.size >= AUTHORITIES_MAX && oldest.done !== true) {
-    known.delete(oldest.value);
+/** Whether the secret is the key's own, or the one before it while the overlap runs. */
+function opens(apiKey: ApiKeyFacts, secret: string, at: Date, hmacKey: Uint8Array): boolean {
+  const { secretHmac, previousSecret } = apiKey;
+  return (
+    isSecretOf(secret, secretHmac, hmacKey) ||
+    (previousSecret !== null &&
+      previousSecret.endsAt > at &&
+      isSecretOf(secret, previousSecret.hmac, hmacKey))
+  );
+}
+
+/** Throws `reservation_unavailable` when the database cannot be asked, or not in time. */
+async function askInTime<Answer>(asked: Promise<Answer>): Promise<Answer> {
+  try {
+    // What it brings later is still remembered.
+    return await withTimeout(asked, LOAD_TIMEOUT_MS, () => {
+      throw new Error("the database did not answer in time");
+    });
+  } catch (cause) {
+    throw new PublicError("reservation_unavailable", "The key store cannot be reached.", {
+      retryAfterSeconds: RETRY_AFTER_SECONDS,
+      cause,
+    });
   }
-  known.set(apiKeyId, authority);
 }

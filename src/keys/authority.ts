@@ -8,8 +8,9 @@ import { type GovernancePolicies, readPolicies } from "../budgets/applicable.ts"
 import type { Queryable, Sql } from "../database/client.ts";
 import { inTransaction } from "../database/transaction.ts";
 import type { NanoUsd } from "../money.ts";
-import { readLineage } from "../organizations/lineage.ts";
+import { type PresentLineage, readLineage } from "../organizations/lineage.ts";
 import { resolveScopes, type Scope } from "../organizations/scopes.ts";
+import { type Block, blocksOfScopes } from "./block-queries.ts";
 
 export type ProviderAccount = {
   readonly id: string;
@@ -28,6 +29,8 @@ export type Authority = {
   readonly teamId: string | null;
   readonly projectId: string | null;
   readonly scopes: readonly Scope[];
+  /** Those that can concern the key; some of them may have ended. */
+  readonly blocks: readonly Block[];
   readonly policies: GovernancePolicies;
   readonly providerAccounts: ReadonlyMap<string, ProviderAccount>;
 };
@@ -36,6 +39,8 @@ export type ApiKeyFacts = {
   readonly id: string;
   readonly epoch: bigint;
   readonly secretHmac: Uint8Array;
+  /** The secret before the last rotation, which opens the key until the overlap ends. */
+  readonly previousSecret: { readonly hmac: Uint8Array; readonly endsAt: Date } | null;
   readonly environment: string;
   /** Empty: every provider that the models name. */
   readonly allowedProviders: readonly string[];
@@ -44,6 +49,8 @@ export type ApiKeyFacts = {
   readonly isActive: boolean;
   readonly expiresAt: Date | null;
   readonly revokedAt: Date | null;
+  /** What of the places that the key acts in is archived: then it opens nothing. */
+  readonly archived: PresentLineage["archived"];
 };
 
 type KeyRow = {
@@ -54,6 +61,8 @@ type KeyRow = {
   project_id: string | null;
   environment: string;
   secret_hmac: Uint8Array;
+  previous_secret_hmac: Uint8Array | null;
+  previous_secret_ends_at: Date | null;
   allowed_providers: string[];
   allowed_models: string[];
   reservation_max_nano_usd: bigint | null;
@@ -101,7 +110,9 @@ async function assemble(sql: Queryable, key: KeyRow): Promise<Authority> {
     projectId: key.project_id,
   });
   const scopes = resolveScopes(lineage);
-  const [policies, accounts] = await Promise.all([
+  const scopeIds = scopes.map(({ id }) => id);
+  const [blocks, policies, accounts] = await Promise.all([
+    blocksOfScopes(sql, key.organization_id, scopeIds),
     readPolicies(sql, key.organization_id, scopes),
     activeProviderAccounts(sql, key.organization_id),
   ]);
@@ -109,7 +120,7 @@ async function assemble(sql: Queryable, key: KeyRow): Promise<Authority> {
     organizationId: key.organization_id,
     governanceEpoch: key.governance_epoch,
     completionTokensDefault: key.completion_tokens_default,
-    apiKey: toApiKeyFacts(key),
+    apiKey: { ...toApiKeyFacts(key), archived: lineage.archived },
     actor:
       key.agent_id === null
         ? { kind: "employee", id: key.employee_id ?? "" }
@@ -117,6 +128,7 @@ async function assemble(sql: Queryable, key: KeyRow): Promise<Authority> {
     teamId: scopes.find(({ kind }) => kind === "team")?.id ?? null,
     projectId: key.project_id ?? lineage.projects[0]?.id ?? null,
     scopes,
+    blocks,
     policies,
     providerAccounts: new Map(accounts.map((account) => [account.provider, account])),
   };
@@ -127,8 +139,9 @@ async function keyWithOrganization(sql: Queryable, apiKeyId: string): Promise<re
     -- name: api_keys.with_organization
     select
       k.organization_id, k.id, k.employee_id, k.agent_id, k.project_id, k.environment,
-      k.secret_hmac, k.allowed_providers, k.allowed_models, k.reservation_max_nano_usd,
-      k.is_active, k.epoch, k.expires_at, k.revoked_at,
+      k.secret_hmac, k.previous_secret_hmac, k.previous_secret_ends_at, k.allowed_providers,
+      k.allowed_models, k.reservation_max_nano_usd, k.is_active, k.epoch, k.expires_at,
+      k.revoked_at,
       o.governance_epoch, o.completion_tokens_default
     from api_keys k
     join organizations o on o.id = k.organization_id
@@ -149,11 +162,15 @@ async function activeProviderAccounts(
   `;
 }
 
-function toApiKeyFacts(row: KeyRow): ApiKeyFacts {
+function toApiKeyFacts(row: KeyRow): Omit<ApiKeyFacts, "archived"> {
   return {
     id: row.id,
     epoch: row.epoch,
     secretHmac: row.secret_hmac,
+    previousSecret:
+      row.previous_secret_hmac === null || row.previous_secret_ends_at === null
+        ? null
+        : { hmac: row.previous_secret_hmac, endsAt: row.previous_secret_ends_at },
     environment: row.environment,
     allowedProviders: row.allowed_providers,
     allowedModels: row.allowed_models,

@@ -39,20 +39,6 @@ export async function entryNumberLast(sql: Sql): Promise<bigint> {
   return row.entry_no;
 }
 
-/** Transactions that may be writing entries: each holds this lock before it takes a number. */
-export async function entryWriterList(sql: Sql): Promise<readonly string[]> {
-  const rows = await sql<{ writer: string }[]>`
-    -- name: ledger_entries.writers
-    select distinct virtualtransaction as writer
-    from pg_locks
-    where locktype = 'relation'
-      and mode = 'RowExclusiveLock'
-      and database = (select oid from pg_database where datname = current_database())
-      and relation in (select relid from pg_partition_tree('ledger_entries'))
-  `;
-  return rows.map((row) => row.writer);
-}
-
 /** Organizations with entries up to this number that no seal covers, in id order. */
 export async function organizationsToSeal(
   sql: Sql,

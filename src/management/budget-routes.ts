@@ -1,41 +1,33 @@
-/** Budgets: listing them with what is left in the present window, and making them. */
-
+/** Budgets: listing, reading and making them. Changing them is in budget-changes.ts. */
 import { z } from "zod";
 import { ANCHORED_PERIODS, isAnchor } from "../budgets/anchored-period.ts";
 import { createBudget } from "../budgets/budget.ts";
-import { type BudgetRow, budgetList } from "../budgets/queries.ts";
-import type { BudgetPeriod } from "../budgets/window.ts";
+import { budgetList } from "../budgets/queries.ts";
 import { inTransaction } from "../database/transaction.ts";
-import { PublicError } from "../errors.ts";
-import { formatUsd } from "../money.ts";
+import {
+  budgetAnswer,
+  budgetExample,
+  budgetItem,
+  PERIODS,
+  readBudget,
+  scopeExample,
+} from "./budget-answer.ts";
+import { archiveBudgetEndpoint, changeBudgetEndpoint } from "./budget-changes.ts";
+import { increaseEndpoints } from "./budget-increases.ts";
 import type { Dependencies } from "./dependencies.ts";
 import { type Endpoint, noBody, noParams, noQuery, type Resource } from "./endpoint.ts";
 import {
   amountField,
   ENVIRONMENTS,
-  instant,
+  idField,
   modelField,
   nameField,
   providerField,
-  scopeAnswer,
   scopeField,
   timeField,
-  timeOrNull,
-  usd,
 } from "./fields.ts";
 import { memberEndpoint } from "./member-endpoint.ts";
 import { cursorOfId, idPlace, pageAnswer, pageOf, pageQuery } from "./page.ts";
-
-const PERIODS = [
-  "hour",
-  "day",
-  "week",
-  "month",
-  "quarter",
-  "year",
-  "fixed",
-  "lifetime",
-] as const satisfies readonly BudgetPeriod[];
 
 const timeZoneField = z
   .string()
@@ -88,69 +80,18 @@ const createBody = z
     }
   });
 
-const windowAnswer = z.strictObject({
-  start: instant,
-  end: instant.nullable().meta({ description: "Null for a lifetime." }),
-  limitUsd: usd,
-  settledUsd: usd,
-  heldUsd: usd,
-  leftUsd: usd.meta({ description: "Limit less settled less held; below zero after an overage." }),
-});
-
-const budgetAnswer = z.strictObject({
-  id: z.string(),
-  name: z.string(),
-  scope: scopeAnswer,
-  provider: z.string().nullable(),
-  model: z.string().nullable(),
-  tool: z.string().nullable(),
-  environment: z.enum(ENVIRONMENTS).nullable(),
-  amountUsd: usd,
-  period: z.enum(PERIODS),
-  timeZone: z.string(),
-  anchor: z.string().nullable().meta({ description: "Null: periods begin with the calendar's." }),
-  startsAt: instant.nullable(),
-  endsAt: instant.nullable(),
-  version: z.int(),
-  createdAt: instant,
-  window: windowAnswer.nullable().meta({
-    description: "The present window; null until the first request in it.",
-  }),
-});
-
-const scopeExample = { kind: "team" as const, id: "tea_01KAJ3M2YV8Q4T6W9ZB5C7D1E2" };
-
-const example: z.output<typeof budgetAnswer> = {
-  id: "bud_01KAJ3M2YV8Q4T6W9ZB5C7D1E2",
-  name: "Platform team",
-  scope: { ...scopeExample, name: "Platform" },
-  provider: null,
-  model: null,
-  tool: null,
-  environment: null,
-  amountUsd: "500",
-  period: "month",
-  timeZone: "Europe/Zurich",
-  anchor: null,
-  startsAt: null,
-  endsAt: null,
-  version: 1,
-  createdAt: "2026-11-21T09:30:00.000Z",
-  window: {
-    start: "2026-10-31T23:00:00.000Z",
-    end: "2026-11-30T23:00:00.000Z",
-    limitUsd: "500",
-    settledUsd: "12.00345",
-    heldUsd: "0.25",
-    leftUsd: "487.74655",
-  },
-};
-
 export function budgetResource(dependencies: Dependencies): Resource {
   return {
     prefix: "/budgets",
     tag: "Budgets",
-    endpoints: [listEndpoint(dependencies), createEndpoint(dependencies)],
+    endpoints: [
+      listEndpoint(dependencies),
+      createEndpoint(dependencies),
+      readEndpoint(dependencies),
+      changeBudgetEndpoint(dependencies),
+      archiveBudgetEndpoint(dependencies),
+      ...increaseEndpoints(dependencies),
+    ],
   };
 }
 
@@ -165,7 +106,7 @@ function listEndpoint(dependencies: Dependencies): Endpoint {
     body: noBody,
     capabilities: ["budget.read"],
     answer: pageAnswer(budgetAnswer),
-    answerExample: { items: [example], nextCursor: null },
+    answerExample: { items: [budgetExample], nextCursor: null },
     run: async ({ query, member, now }) => {
       const rows = await budgetList(dependencies.sql, {
         organizationId: member.organization.id,
@@ -174,7 +115,7 @@ function listEndpoint(dependencies: Dependencies): Endpoint {
         beforeId: idPlace("budget", query),
         limit: query.limit + 1,
       });
-      return pageOf(rows, query.limit, itemOf, cursorOfId);
+      return pageOf(rows, query.limit, (row) => budgetItem(row, now), cursorOfId);
     },
   });
 }
@@ -197,13 +138,13 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
     },
     capabilities: ["budget.write"],
     answer: budgetAnswer,
-    answerExample: { ...example, window: null },
+    answerExample: { ...budgetExample, window: null, forecast: null },
     status: 201,
     run: async ({ body, member, now, change }) => {
       const { id: organizationId } = member.organization;
       const { amountUsd, ...fields } = body;
       return await inTransaction(dependencies.sql, async (transaction) => {
-        const onlyId = await createBudget(
+        const id = await createBudget(
           transaction,
           {
             ...fields,
@@ -219,62 +160,29 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
           },
           change,
         );
-        const beforeId = idPlace("budget", { limit: 1 });
-        const [row] = await budgetList(transaction, {
-          organizationId,
-          onlyId,
-          now,
-          beforeId,
-          limit: 1,
-        });
-        if (row === undefined) {
-          throw new PublicError("not_found", "There is no such budget.");
-        }
-        return itemOf(row);
+        return await readBudget(transaction, organizationId, id, now);
       });
     },
   });
 }
 
-function itemOf(row: BudgetRow): z.output<typeof budgetAnswer> {
-  return {
-    id: row.id,
-    name: row.name,
-    scope: { kind: row.scope_kind, id: row.scope_id, name: row.scope_name },
-    provider: row.provider,
-    model: row.model,
-    tool: row.tool,
-    environment: row.environment,
-    amountUsd: formatUsd(row.amount_nano_usd),
-    period: row.period,
-    timeZone: row.time_zone,
-    anchor: row.anchor,
-    startsAt: timeOrNull(row.starts_at),
-    endsAt: timeOrNull(row.ends_at),
-    version: row.version,
-    createdAt: row.created_at.toISOString(),
-    window: windowOf(row),
-  };
-}
-
-function windowOf(row: BudgetRow): z.output<typeof windowAnswer> | null {
-  const { window_start, window_end, limit_nano_usd, settled_nano_usd, held_nano_usd } = row;
-  if (
-    window_start === null ||
-    limit_nano_usd === null ||
-    settled_nano_usd === null ||
-    held_nano_usd === null
-  ) {
-    return null;
-  }
-  return {
-    start: window_start.toISOString(),
-    end: timeOrNull(window_end),
-    limitUsd: formatUsd(limit_nano_usd),
-    settledUsd: formatUsd(settled_nano_usd),
-    heldUsd: formatUsd(held_nano_usd),
-    leftUsd: formatUsd(limit_nano_usd - settled_nano_usd - held_nano_usd),
-  };
+function readEndpoint(dependencies: Dependencies): Endpoint {
+  return memberEndpoint(dependencies, {
+    method: "GET",
+    path: "/:id",
+    summary: "Read a budget",
+    description:
+      "With the window that now falls into and when it is used up at the present pace. Also one " +
+      "that is archived.",
+    params: z.strictObject({ id: idField("budget", budgetExample.id) }),
+    query: noQuery,
+    body: noBody,
+    capabilities: ["budget.read"],
+    answer: budgetAnswer,
+    answerExample: budgetExample,
+    run: async ({ params, member, now }) =>
+      await readBudget(dependencies.sql, member.organization.id, params.id, now),
+  });
 }
 
 function isTimeZone(name: string): boolean {

@@ -1,7 +1,9 @@
 /** What a route is to the router, to the documentation and to the log. */
 import { z } from "zod";
 import type { PublicError } from "../errors.ts";
-import type { Member } from "../identity/session.ts";
+import type { Capability } from "../identity/capability.ts";
+import type { Member } from "../identity/member.ts";
+import type { ProblemStatus } from "./problem-examples.ts";
 
 /** For routes that take none of them. */
 export const noParams = z.strictObject({});
@@ -19,7 +21,7 @@ export type Exchange = {
   refusal: PublicError | null;
 };
 
-export type Method = "GET" | "POST" | "DELETE";
+export type Method = "GET" | "POST" | "PATCH" | "DELETE";
 
 /** What a route looks like to the router and to the documentation. */
 export type Endpoint = {
@@ -34,6 +36,10 @@ export type EndpointDocumentation = {
   readonly summary: string;
   readonly description: string;
   readonly isOpen: boolean;
+  /** One of these is needed; none are named where signing in is enough. */
+  readonly capabilities?: readonly Capability[];
+  /** Besides those that every route of its kind may have. */
+  readonly problems?: readonly ProblemStatus[];
   readonly params: z.ZodObject;
   readonly query: z.ZodObject;
   /** `noBody` where none is taken. */
@@ -42,6 +48,10 @@ export type EndpointDocumentation = {
   /** Null where the answer is empty. */
   readonly answer: z.ZodType | null;
   readonly answerExample?: unknown;
+  /** Where it is not JSON: every media type that it may have. */
+  readonly answerMedia?: readonly string[];
+  /** Whether `If-Match` must name the version that the caller has seen. */
+  readonly needsVersion?: boolean;
   readonly status: number;
 };
 

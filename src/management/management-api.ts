@@ -3,18 +3,28 @@
  * CORS, request id, one log line a request. Wired into the server by app.ts.
  */
 import { newId } from "../id.ts";
+import { SignInThrottle } from "../identity/sign-in-throttle.ts";
 import { alertResource } from "./alert-routes.ts";
 import { apiKeyResource } from "./api-key-routes.ts";
+import { auditResource } from "./audit-routes.ts";
+import { serviceTokenResource } from "./automation-token-routes.ts";
+import { blockResource } from "./block-routes.ts";
 import { budgetResource } from "./budget-routes.ts";
-import type { Dependencies } from "./dependencies.ts";
+import { openCallers } from "./callers.ts";
+import { capabilityResource } from "./capability-routes.ts";
+import type { Dependencies, Given } from "./dependencies.ts";
 import { directoryResources } from "./directory-routes.ts";
 import type { Exchange } from "./endpoint.ts";
+import { invitationResource } from "./invitation-routes.ts";
 import { ledgerEntryResource } from "./ledger-entry-routes.ts";
+import { memberResource } from "./member-routes.ts";
+import { onboardingResource } from "./onboarding-routes.ts";
 import { describeApi } from "./open-api.ts";
 import { addCorsHeaders, refuseForeignOrigin } from "./origin.ts";
 import { policyResource } from "./policy-routes.ts";
 import { requestResource } from "./request-routes.ts";
 import { reservationResource } from "./reservation-routes.ts";
+import { reviewResource } from "./review-routes.ts";
 import { answerRefusal, createRouter, type Router } from "./router.ts";
 import { sessionCookieName } from "./session-cookie.ts";
 import { sessionResource } from "./session-routes.ts";
@@ -28,19 +38,32 @@ export type Management = {
   openApiDocument(): Promise<unknown>;
 };
 
-export function createManagement(dependencies: Dependencies): Management {
+export function createManagement(given: Given): Management {
+  const dependencies: Dependencies = {
+    ...given,
+    callers: openCallers(given),
+    signInThrottle: new SignInThrottle(),
+  };
   const { clock, config } = dependencies;
   const router = createRouter([
+    onboardingResource(dependencies),
     sessionResource(dependencies),
+    memberResource(dependencies),
+    invitationResource(dependencies),
+    capabilityResource(dependencies),
+    serviceTokenResource(dependencies),
     apiKeyResource(dependencies),
+    blockResource(dependencies),
     budgetResource(dependencies),
     policyResource(dependencies),
+    reviewResource(dependencies),
     ledgerEntryResource(dependencies),
     reservationResource(dependencies),
     settlementResource(dependencies),
     requestResource(dependencies),
     usageResource(dependencies),
     alertResource(dependencies),
+    auditResource(dependencies),
     ...directoryResources(dependencies),
   ]);
   return {

@@ -4,16 +4,15 @@
  */
 import { z } from "zod";
 import type { Change } from "../audit/audit-event.ts";
-import type { Sql } from "../database/client.ts";
 import { PublicError } from "../errors.ts";
 import { CAPABILITIES, type Capability } from "../identity/capability.ts";
-import { findMember, type Member } from "../identity/session.ts";
+import type { Member } from "../identity/member.ts";
+import { changeSourceOf } from "./change-source.ts";
 import type { Dependencies } from "./dependencies.ts";
 import { type Endpoint, type Exchange, type Method, noBody } from "./endpoint.ts";
 import { parseWith, readJsonBody, readQuery } from "./parse.ts";
-import { readSessionCookie } from "./session-cookie.ts";
 
-type Shape<
+export type Shape<
   Params extends z.ZodObject,
   Query extends z.ZodObject,
   Body extends z.ZodType,
@@ -31,15 +30,19 @@ type Shape<
   /** One of these is needed. */
   capabilities: readonly [Capability, ...Capability[]];
   answer: Answer;
+  /** An answer with a `version` carries it as its ETag as well. */
   answerExample: z.output<Answer>;
+  /** See versioned.ts, which reads the header. */
+  needsVersion?: boolean;
   status?: 200 | 201;
   run(call: Call<Params, Query, Body>): Promise<z.output<Answer>>;
 };
 
-type Call<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType> = {
+export type Call<Params extends z.ZodType, Query extends z.ZodType, Body extends z.ZodType> = {
   params: z.output<Params>;
   query: z.output<Query>;
   body: z.output<Body>;
+  headers: Headers;
   member: Member;
   now: Date;
   /** What the audit log will say of this request. */
@@ -58,7 +61,7 @@ export function memberEndpoint<
   Query extends z.ZodObject,
   Body extends z.ZodType,
   Answer extends z.ZodObject,
->({ sql, config }: Dependencies, shape: Shape<Params, Query, Body, Answer>): Endpoint {
+>({ callers }: Dependencies, shape: Shape<Params, Query, Body, Answer>): Endpoint {
   const { capabilities, status = 200 } = shape;
   return {
     method: shape.method,
@@ -71,41 +74,41 @@ export function memberEndpoint<
       status,
     },
     respond: async (exchange, params) => {
-      const member = await requireMember(sql, exchange, config.publicUrl);
+      const member = await callers.requireMember(exchange);
       requireCapability(member, capabilities);
       const answer = await shape.run({
         params: parseWith(shape.params, params),
         query: parseWith(shape.query, readQuery(exchange.request)),
         body: parseWith(shape.body, await bodyOf(exchange, shape.body)),
+        headers: exchange.request.headers,
         member,
         now: exchange.now,
-        change: { userId: member.user.id, requestId: exchange.requestId, at: exchange.now },
+        change: {
+          userId: member.user.id,
+          serviceTokenId: member.serviceTokenId,
+          requestId: exchange.requestId,
+          ...changeSourceOf(exchange),
+          at: exchange.now,
+        },
       });
-      return Response.json({ ...answer, capabilities: member.capabilities }, { status });
+      return Response.json(
+        { ...answer, capabilities: member.capabilities },
+        { status, headers: etagOf(answer) },
+      );
     },
   };
+}
+
+function etagOf(answer: object): Record<string, string> {
+  return "version" in answer ? { etag: `"${String(answer.version)}"` } : {};
 }
 
 async function bodyOf(exchange: Exchange, schema: z.ZodType): Promise<unknown> {
   return schema === noBody ? undefined : await readJsonBody(exchange.request);
 }
 
-/** The signed-in member. Throws `not_signed_in`. */
-export async function requireMember(
-  sql: Sql,
-  exchange: Exchange,
-  publicUrl: string,
-): Promise<Member> {
-  const token = readSessionCookie(exchange.request, publicUrl);
-  const member = token === null ? null : await findMember(sql, token, exchange.now);
-  if (member === null) {
-    throw new PublicError("not_signed_in");
-  }
-  exchange.member = member;
-  return member;
-}
-
-function requireCapability(member: Member, capabilities: readonly Capability[]): void {
+/** Throws `capability_missing` unless the member has one of them. */
+export function requireCapability(member: Member, capabilities: readonly Capability[]): void {
   if (!capabilities.some((capability) => member.capabilities.includes(capability))) {
     const needed = capabilities.join(" or ");
     throw new PublicError(

@@ -18,6 +18,10 @@ const problem = z.strictObject({
   code: z.enum(Object.keys(errorCatalogue)).meta({ description: "For programs." }),
   request_id: z.string(),
   errors: z.array(z.strictObject({ field: z.string(), reason: z.string() })),
+  details: z
+    .record(z.string(), z.union([z.string(), z.number(), z.boolean()]).nullable())
+    .optional()
+    .meta({ description: "Facts beside the sentence, such as the present `version`." }),
 });
 
 /** Asks the swagger plugin for the document. Its page, which loads from a CDN, is never served. */
@@ -48,11 +52,21 @@ function documentation(cookieName: string) {
     components: {
       securitySchemes: {
         apiKey: { type: "http", scheme: "bearer", bearerFormat: "spk_live_<key id>_<secret>" },
+        bearer: {
+          type: "http",
+          scheme: "bearer",
+          description:
+            "A service token (`spt_…`), or an access token of the configured identity provider.",
+        },
         session: { type: "apiKey", in: "cookie", name: cookieName },
       },
       headers: {
         RequestId: {
           description: "Names this request in the log, the ledger and the audit log.",
+          schema: { type: "string" },
+        },
+        Version: {
+          description: "The version in quotation marks; what `If-Match` of a change must be.",
           schema: { type: "string" },
         },
       },
@@ -72,6 +86,9 @@ function tagsOf() {
     { name: "Gateway", description: "What applications call, in the wire format of OpenAI." },
     { name: "Health", description: "What load balancers and people ask. No authentication." },
     { name: "Session", description: "Signing in and out." },
+    { name: "Onboarding", description: "The first organization of an installation." },
+    { name: "Members", description: "Who belongs to the organization, and who may do what." },
+    { name: "Service tokens", description: "What automation presents to this API." },
     { name: "API keys", description: "What applications present." },
     { name: "Budgets", description: "How much may be spent, where and in which period." },
     { name: "Policies", description: "What happens at a limit, and what is allowed at all." },

@@ -10,7 +10,10 @@ import { type ProblemStatus, problemReference } from "./problem-examples.ts";
 
 /** Named in `components` of the document; see open-api.ts. */
 
-const problemStatuses = { open: [400, 403, 413, 429, 500, 503], member: [401, 500, 503] } as const;
+const problemStatuses = {
+  open: [400, 403, 413, 429, 500, 503],
+  member: [401, 429, 500, 503],
+} as const;
 
 export function operationDetail(resource: Resource, endpoint: Endpoint): DocumentDecoration {
   const { documentation } = endpoint;
@@ -19,10 +22,15 @@ export function operationDetail(resource: Resource, endpoint: Endpoint): Documen
     summary: documentation.summary,
     description: documentation.description,
     tags: [resource.tag],
-    security: documentation.isOpen ? [] : [{ session: [] }],
+    // An extension of the document: what docs/reference/permissions.md is made from.
+    ...(documentation.capabilities === undefined
+      ? {}
+      : { "x-capabilities": documentation.capabilities }),
+    security: documentation.isOpen ? [] : [{ session: [] }, { bearer: [] }],
     parameters: [
       ...parametersOf(documentation.params, "path"),
       ...parametersOf(documentation.query, "query"),
+      ...(documentation.needsVersion === true ? [ifMatchParameter] : []),
     ],
     ...requestBodyOf(documentation),
     responses: { [documentation.status]: answerOf(documentation), ...problemsOf(documentation) },
@@ -30,6 +38,14 @@ export function operationDetail(resource: Resource, endpoint: Endpoint): Documen
   // The plugin's types are narrower than JSON Schema; a public validator proves the document.
   return detail as DocumentDecoration;
 }
+
+const ifMatchParameter = {
+  name: "If-Match",
+  in: "header",
+  required: true,
+  description: "The `ETag` of what you have read: its version in quotation marks.",
+  schema: { type: "string", pattern: '^"\\d{1,9}"$', example: '"1"' },
+} as const;
 
 /** A schema as OpenAPI 3.0 writes it. `input` is what may be sent, `output` what is answered. */
 export function schemaOf(schema: z.ZodType, io: "input" | "output"): Record<string, unknown> {
@@ -46,7 +62,9 @@ export function schemaOf(schema: z.ZodType, io: "input" | "output"): Record<stri
 }
 
 function operationIdOf(resource: Resource, { method, path }: Endpoint): string {
-  const words = `${resource.prefix}${path}`.split(/[/-]/).filter((word) => /^\w/.test(word));
+  // `/api-keys/:id` is getApiKeysById, beside getApiKeys.
+  const named = `${resource.prefix}${path}`.replaceAll(":", "by-");
+  const words = named.split(/[/-]/).filter((word) => word !== "");
   const name = words.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join("");
   return `${method.toLowerCase()}${name}`;
 }
@@ -78,20 +96,31 @@ function requestBodyOf({ body, bodyExample }: EndpointDocumentation) {
       };
 }
 
-function answerOf({ answer, answerExample }: EndpointDocumentation) {
-  const headers = { "x-request-id": { $ref: "#/components/headers/RequestId" } };
+function answerOf({ answer, answerExample, answerMedia }: EndpointDocumentation) {
+  const headers = {
+    "x-request-id": { $ref: "#/components/headers/RequestId" },
+    ...(isVersioned(answer) ? { etag: { $ref: "#/components/headers/Version" } } : {}),
+  };
   return answer === null
     ? { description: "Done.", headers }
     : {
         description: "The answer.",
         headers,
-        content: {
-          "application/json": { schema: schemaOf(answer, "output"), example: answerExample },
-        },
+        content: Object.fromEntries(
+          (answerMedia ?? ["application/json"]).map((media) => [
+            media,
+            { schema: schemaOf(answer, "output"), example: answerExample },
+          ]),
+        ),
       };
 }
 
-function problemsOf({ isOpen, params, body, query }: EndpointDocumentation) {
+function isVersioned(answer: z.ZodType | null): boolean {
+  return answer instanceof z.ZodObject && "version" in answer.shape;
+}
+
+function problemsOf(documentation: EndpointDocumentation) {
+  const { isOpen, params, body, query, needsVersion, problems = [] } = documentation;
   const takesInput = [params, query].some((schema) => Object.keys(schema.shape).length > 0);
   const statuses: readonly ProblemStatus[] = isOpen
     ? problemStatuses.open
@@ -101,6 +130,9 @@ function problemsOf({ isOpen, params, body, query }: EndpointDocumentation) {
         ...(takesInput || body !== noBody ? ([400] as const) : []),
         ...(body === noBody ? [] : ([413] as const)),
         ...(Object.keys(params.shape).length > 0 ? ([404] as const) : []),
+        ...(needsVersion === true ? ([409, 428] as const) : []),
       ];
-  return Object.fromEntries(statuses.map((status) => [status, problemReference(status)]));
+  return Object.fromEntries(
+    [...statuses, ...problems].map((status) => [status, problemReference(status)]),
+  );
 }

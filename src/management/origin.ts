@@ -35,10 +35,13 @@ export function addCorsHeaders(headers: Headers, request: Request, rules: Origin
   }
   headers.set("access-control-allow-origin", origin);
   headers.set("access-control-allow-credentials", "true");
-  headers.set("access-control-expose-headers", "x-request-id, retry-after");
+  headers.set("access-control-expose-headers", "x-request-id, retry-after, etag");
   if (request.method === "OPTIONS") {
-    headers.set("access-control-allow-methods", "GET, POST, DELETE");
-    headers.set("access-control-allow-headers", "content-type");
+    headers.set("access-control-allow-methods", "GET, POST, PATCH, DELETE");
+    headers.set(
+      "access-control-allow-headers",
+      "content-type, if-match, authorization, x-spendra-organization",
+    );
     headers.set("access-control-max-age", String(PREFLIGHT_SECONDS_MAX));
   }
 }

@@ -1,57 +1,58 @@
-/** Policies: listing and making them. */
-
+/** Policies: listing, reading and making them. Changing them is in policy-changes.ts. */
 import { z } from "zod";
 import { createPolicy, type NewPolicy } from "../budgets/policy.ts";
-import { type PolicyRow, policyList } from "../budgets/queries.ts";
+import { policyList } from "../budgets/queries.ts";
 import { RATE_PERIODS, RATE_UNITS } from "../budgets/rate-window.ts";
 import { inTransaction } from "../database/transaction.ts";
 import { PublicError } from "../errors.ts";
-import type { Member } from "../identity/session.ts";
 import type { Dependencies } from "./dependencies.ts";
 import { type Endpoint, noBody, noParams, noQuery, type Resource } from "./endpoint.ts";
 import {
+  amountField,
   idField,
-  instant,
-  listField,
   modelField,
   modelGrantField,
   nameField,
   positiveAmountField,
   providerField,
-  scopeAnswer,
   scopeField,
-  usd,
 } from "./fields.ts";
 import { memberEndpoint } from "./member-endpoint.ts";
 import { cursorOfId, idPlace, pageAnswer, pageOf, pageQuery } from "./page.ts";
+import {
+  EXAMPLE_BUDGET_ID,
+  POLICY_MODES,
+  policyAnswer,
+  policyExample,
+  policyItem,
+  readPolicy,
+  requireKindAllowed,
+} from "./policy-answer.ts";
+import {
+  allowedField,
+  archivePolicyEndpoint,
+  changePolicyEndpoint,
+  rateLimitField,
+} from "./policy-changes.ts";
+import { dryRunEndpoint } from "./policy-dry-run.ts";
 
-const KINDS = [
-  "hard_cap",
-  "soft_cap",
-  "rate_limit",
-  "allowlist",
-  "per_request_limit",
-  "review",
-] as const;
+const modeField = z.enum(POLICY_MODES).default("enforced").meta({
+  description: "shadow: evaluated and counted, never enforced. Not for a soft cap.",
+});
 
-/** Far above any real limit, and exact in JSON. */
-const RATE_LIMIT_MAX = 1_000_000_000_000;
-const EXAMPLE_BUDGET_ID = "bud_01KAJ3M2YV8Q4T6W9ZB5C7D1E2";
-
-/** An empty list would allow nothing at all, which nobody writes on purpose. */
-function allowedField<Item extends z.ZodType>(item: Item) {
-  return listField(item).min(1, "must name at least one, or be left out").optional();
-}
-
-const capBody = z.strictObject({
+const hardCapBody = z.strictObject({
   name: nameField,
-  kind: z.enum(["hard_cap", "soft_cap"]),
+  kind: z.literal("hard_cap"),
+  mode: modeField,
   budgetId: idField("budget", EXAMPLE_BUDGET_ID),
 });
+
+const softCapBody = hardCapBody.omit({ mode: true }).extend({ kind: z.literal("soft_cap") });
 
 const limitBody = z.strictObject({
   name: nameField,
   kind: z.literal("per_request_limit"),
+  mode: modeField,
   scope: scopeField,
   requestMaxUsd: positiveAmountField,
 });
@@ -59,6 +60,7 @@ const limitBody = z.strictObject({
 const allowlistBody = z.strictObject({
   name: nameField,
   kind: z.literal("allowlist"),
+  mode: modeField,
   scope: scopeField,
   providers: allowedField(providerField),
   models: allowedField(modelGrantField),
@@ -68,13 +70,14 @@ const allowlistBody = z.strictObject({
 const rateBody = z.strictObject({
   name: nameField,
   kind: z.literal("rate_limit"),
+  mode: modeField,
   scope: scopeField,
   unit: z.enum(RATE_UNITS).meta({
     description:
       "requests: calls admitted; tokens: held at the most a call can use, then what it used; " +
       "concurrent_calls: calls that run at the same time.",
   }),
-  limit: z.int("must be a whole number").min(0, "must not be below 0").max(RATE_LIMIT_MAX),
+  limit: rateLimitField,
   period: z
     .enum(RATE_PERIODS)
     .optional()
@@ -87,70 +90,39 @@ const rateBody = z.strictObject({
   model: modelField.optional(),
 });
 
-const createBody = z.discriminatedUnion("kind", [capBody, limitBody, allowlistBody, rateBody], {
-  error: (issue) =>
-    issue.code === "invalid_union"
-      ? "must be hard_cap, soft_cap, rate_limit, per_request_limit or allowlist; " +
-        "review cannot be made in this version"
-      : undefined,
+const reviewBody = z.strictObject({
+  name: nameField,
+  kind: z.literal("review"),
+  mode: modeField,
+  scope: scopeField,
+  aboveUsd: amountField.meta({ description: "Calls that can cost more need a permit." }),
+  provider: providerField.optional(),
+  model: modelField.optional(),
 });
 
-const policyAnswer = z.strictObject({
-  id: z.string(),
-  name: z.string(),
-  kind: z.enum(KINDS),
-  budgetId: z.string().nullable().meta({ description: "Set for caps." }),
-  scope: scopeAnswer.nullable().meta({ description: "Null for caps: theirs is their budget's." }),
-  requestMaxUsd: usd.nullable(),
-  providers: z.array(z.string()).nullable().meta({ description: "Null: not restricted." }),
-  models: z.array(z.string()).nullable(),
-  tools: z.array(z.string()).nullable(),
-  unit: z.enum(RATE_UNITS).nullable().meta({ description: "Set for rate limits." }),
-  limit: z.int().nullable(),
-  period: z.enum(RATE_PERIODS).nullable(),
-  provider: z.string().nullable(),
-  model: z.string().nullable(),
-  version: z.int(),
-  createdAt: instant,
-});
-
-/** What `createPolicy` wrote into `policies.settings`. */
-const storedSettings = z.object({
-  requestMaxUsd: z.string().nullish().default(null),
-  providers: z.array(z.string()).nullish().default(null),
-  models: z.array(z.string()).nullish().default(null),
-  tools: z.array(z.string()).nullish().default(null),
-  unit: z.enum(RATE_UNITS).nullish().default(null),
-  limit: z.coerce.number().nullish().default(null),
-  period: z.enum(RATE_PERIODS).nullish().default(null),
-  provider: z.string().nullish().default(null),
-  model: z.string().nullish().default(null),
-});
-
-const example: z.output<typeof policyAnswer> = {
-  id: "pol_01KAJ3M2YV8Q4T6W9ZB5C7D1E2",
-  name: "Platform team may not pass its budget",
-  kind: "hard_cap",
-  budgetId: EXAMPLE_BUDGET_ID,
-  scope: null,
-  requestMaxUsd: null,
-  providers: null,
-  models: null,
-  tools: null,
-  unit: null,
-  limit: null,
-  period: null,
-  provider: null,
-  model: null,
-  version: 1,
-  createdAt: "2026-11-21T09:30:00.000Z",
-};
+const createBody = z.discriminatedUnion(
+  "kind",
+  [hardCapBody, softCapBody, limitBody, allowlistBody, rateBody, reviewBody],
+  {
+    error: (issue) =>
+      issue.code === "invalid_union"
+        ? "must be hard_cap, soft_cap, rate_limit, per_request_limit, allowlist or review"
+        : undefined,
+  },
+);
 
 export function policyResource(dependencies: Dependencies): Resource {
   return {
     prefix: "/policies",
     tag: "Policies",
-    endpoints: [listEndpoint(dependencies), createEndpoint(dependencies)],
+    endpoints: [
+      listEndpoint(dependencies),
+      createEndpoint(dependencies),
+      readEndpoint(dependencies),
+      changePolicyEndpoint(dependencies),
+      archivePolicyEndpoint(dependencies),
+      dryRunEndpoint(dependencies),
+    ],
   };
 }
 
@@ -165,7 +137,7 @@ function listEndpoint(dependencies: Dependencies): Endpoint {
     body: noBody,
     capabilities: ["policy.read"],
     answer: pageAnswer(policyAnswer),
-    answerExample: { items: [example], nextCursor: null },
+    answerExample: { items: [policyExample], nextCursor: null },
     run: async ({ query, member }) => {
       const rows = await policyList(dependencies.sql, {
         organizationId: member.organization.id,
@@ -173,7 +145,7 @@ function listEndpoint(dependencies: Dependencies): Endpoint {
         beforeId: idPlace("policy", query),
         limit: query.limit + 1,
       });
-      return pageOf(rows, query.limit, itemOf, cursorOfId);
+      return pageOf(rows, query.limit, policyItem, cursorOfId);
     },
   });
 }
@@ -189,41 +161,56 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
     params: noParams,
     query: noQuery,
     body: createBody,
-    bodyExample: { name: example.name, kind: "hard_cap", budgetId: EXAMPLE_BUDGET_ID },
+    bodyExample: { name: policyExample.name, kind: "hard_cap", budgetId: EXAMPLE_BUDGET_ID },
     capabilities: ["policy.write", "allowlist.write"],
     answer: policyAnswer,
-    answerExample: example,
+    answerExample: policyExample,
     status: 201,
     run: async ({ body, member, change }) => {
       requireKindAllowed(member, body.kind);
       const { id: organizationId } = member.organization;
       return await inTransaction(dependencies.sql, async (transaction) => {
-        const onlyId = await createPolicy(transaction, newPolicyOf(body, organizationId), change);
-        const beforeId = idPlace("policy", { limit: 1 });
-        const [row] = await policyList(transaction, { organizationId, onlyId, beforeId, limit: 1 });
-        if (row === undefined) {
-          throw new PublicError("not_found", "There is no such policy.");
-        }
-        return itemOf(row);
+        const id = await createPolicy(transaction, newPolicyOf(body, organizationId), change);
+        return await readPolicy(transaction, organizationId, id);
       });
     },
   });
 }
 
+function readEndpoint(dependencies: Dependencies): Endpoint {
+  return memberEndpoint(dependencies, {
+    method: "GET",
+    path: "/:id",
+    summary: "Read a policy",
+    description: "Also one that is archived.",
+    params: z.strictObject({ id: idField("policy", policyExample.id) }),
+    query: noQuery,
+    body: noBody,
+    capabilities: ["policy.read"],
+    answer: policyAnswer,
+    answerExample: policyExample,
+    run: async ({ params, member }) =>
+      await readPolicy(dependencies.sql, member.organization.id, params.id),
+  });
+}
+
 function newPolicyOf(body: z.output<typeof createBody>, organizationId: string): NewPolicy {
   const { name } = body;
+  if (body.kind === "soft_cap") {
+    return { organizationId, name, kind: body.kind, budgetId: body.budgetId };
+  }
+  const given = { organizationId, name, mode: body.mode };
   switch (body.kind) {
     case "hard_cap":
-    case "soft_cap":
-      return { organizationId, name, kind: body.kind, budgetId: body.budgetId };
-    case "per_request_limit":
-      return {
-        organizationId,
-        name,
-        kind: body.kind,
-        scope: body.scope,
-        requestMaxNanoUsd: body.requestMaxUsd,
-      };
+      return { ...given, kind: body.kind, budgetId: body.budgetId };
+    case "per_request_limit": {
+      const { kind, scope, requestMaxUsd: requestMaxNanoUsd } = body;
+      return { ...given, kind, scope, requestMaxNanoUsd };
+    }
+    case "review": {
+      const { kind, scope, aboveUsd: aboveNanoUsd, provider = null, model = null } = body;
+      return { ...given, kind, scope, review: { aboveNanoUsd, provider, model } };
+    }
     case "allowlist": {
       const { providers, models, tools } = body;
       if (providers === undefined && models === undefined && tools === undefined) {
@@ -232,7 +219,7 @@ function newPolicyOf(body: z.output<typeof createBody>, organizationId: string):
         });
       }
       const allowed = { providers, models, tools };
-      return { organizationId, name, kind: body.kind, scope: body.scope, allowed };
+      return { ...given, kind: body.kind, scope: body.scope, allowed };
     }
     case "rate_limit": {
       const { unit, limit, period = null, provider = null, model = null } = body;
@@ -246,34 +233,7 @@ function newPolicyOf(body: z.output<typeof createBody>, organizationId: string):
         );
       }
       const rate = { unit, limit, period, provider, model };
-      return { organizationId, name, kind: body.kind, scope: body.scope, rate };
+      return { ...given, kind: body.kind, scope: body.scope, rate };
     }
   }
-}
-
-function requireKindAllowed(member: Member, kind: NewPolicy["kind"]): void {
-  const needed = kind === "allowlist" ? "allowlist.write" : "policy.write";
-  if (!member.capabilities.includes(needed)) {
-    throw new PublicError(
-      "capability_missing",
-      `Your role (${member.role ?? "none"}) may not create a policy of the kind ${kind}.`,
-    );
-  }
-}
-
-function itemOf(row: PolicyRow): z.output<typeof policyAnswer> {
-  const { scope_kind, scope_id } = row;
-  return {
-    id: row.id,
-    name: row.name,
-    kind: row.kind,
-    budgetId: row.budget_id,
-    scope:
-      scope_kind === null || scope_id === null
-        ? null
-        : { kind: scope_kind, id: scope_id, name: row.scope_name },
-    ...storedSettings.parse(row.settings),
-    version: row.version,
-    createdAt: row.created_at.toISOString(),
-  };
 }

@@ -56,6 +56,7 @@ export function problemResponse(refusal: PublicError, requestId: string): Respon
     code: refusal.code,
     request_id: requestId,
     errors: fieldReasonsOf(refusal),
+    ...(refusal.details === null ? {} : { details: refusal.details }),
   };
   const headers = new Headers({ "content-type": "application/problem+json" });
   if (refusal.retryAfterSeconds !== null) {

@@ -1,7 +1,11 @@
 /** What alerts there are, and what a cause of one looks like. */
 
 export const ALERT_KINDS = [
+  "budget_half_used",
+  "budget_mostly_used",
   "soft_cap_reached",
+  "hard_cap_reached",
+  "budget_forecast",
   "overage",
   "reservations_stuck",
   "ledger_drift",

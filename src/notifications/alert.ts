@@ -8,7 +8,12 @@ import { inTransaction } from "../database/transaction.ts";
 import { newId } from "../id.ts";
 import type { Log } from "../log.ts";
 import type { AlertKind, Finding } from "./alert-kind.ts";
-import { type AlertChangeRow, alertsRaise, alertsResolve } from "./queries.ts";
+import {
+  type AlertChangeRow,
+  alertsRaise,
+  alertsResolve,
+  alertsResolveEarlierWindows,
+} from "./queries.ts";
 
 /** What was looked for: these kinds, on one node (its id is their subject) or everywhere. */
 export type Search = { readonly kinds: readonly AlertKind[]; readonly nodeId: string | null };
@@ -27,10 +32,12 @@ export async function matchAlerts(
     organizationId: organizationId ?? "",
     id: newId("alert", now),
   }));
-  const [raised, resolved] = await inTransaction(sql, async (transaction) => [
-    await alertsRaise(transaction, rows, now),
-    await alertsResolve(transaction, search, rows, now),
-  ]);
+  const { raised, resolved } = await inTransaction(sql, async (transaction) => {
+    const earlier = await alertsResolveEarlierWindows(transaction, rows, now);
+    const found = await alertsRaise(transaction, rows, now);
+    const gone = await alertsResolve(transaction, search, rows, now);
+    return { raised: found, resolved: [...earlier, ...gone] };
+  });
   for (const alert of raised) {
     log[alert.severity === "critical" ? "error" : "warn"]("alert.raised", fieldsOf(alert));
   }

@@ -89,7 +89,7 @@ export async function reservationsStuck(
   `;
 }
 
-/** Soft caps whose present window is used up; once each, however many policies name the budget. */
+/** Soft caps, and hard caps in shadow, whose present window is used up; a budget once. */
 export async function softCapsReached(
   sql: Queryable,
   now: Date,
@@ -119,7 +119,7 @@ export async function softCapsReached(
         from policies p
         where p.organization_id = b.organization_id
           and p.budget_id = b.id
-          and p.kind = 'soft_cap'
+          and (p.kind = 'soft_cap' or (p.kind = 'hard_cap' and p.mode = 'shadow'))
           and p.archived_at is null
       )
     order by b.organization_id, b.id

@@ -1,23 +1,23 @@
 /**
- * Finds in the database what deserves an alert, whichever node looks: soft caps, overages, holds
- * that nobody ended, books that differ. What only a node knows of itself is in node-causes.ts.
+ * Finds in the database what deserves an alert, whichever node looks: budgets (budget-causes.ts),
+ * overages, holds that nobody ended, books that differ. What only a node knows of itself is in
+ * node-causes.ts.
  */
 import type { Queryable } from "../database/client.ts";
 import { formatUsd } from "../money.ts";
 import type { AlertKind, Finding } from "./alert-kind.ts";
+import { BUDGET_KINDS, findBudgetCauses } from "./budget-causes.ts";
 import {
   ledgerProofsDiffering,
   type OverageRow,
   overagesSince,
-  type ReachedCapRow,
   reservationsStuck,
   type StuckRow,
-  softCapsReached,
 } from "./cause-queries.ts";
 
 /** What is looked for here. */
 export const DATABASE_KINDS: readonly AlertKind[] = [
-  "soft_cap_reached",
+  ...BUDGET_KINDS,
   "overage",
   "reservations_stuck",
   "ledger_drift",
@@ -34,38 +34,15 @@ const LEDGER_SUBJECT = "ledger";
 /** All that deserves an alert of `DATABASE_KINDS` now. */
 export async function findCauses(sql: Queryable, now: Date): Promise<readonly Finding[]> {
   const before = (durationMs: number): Date => new Date(now.getTime() - durationMs);
-  const caps = await softCapsReached(sql, now, FINDINGS_MAX);
+  const budgets = await findBudgetCauses(sql, now, FINDINGS_MAX);
   const overages = await overagesSince(sql, before(OVERAGE_MS), FINDINGS_MAX);
   const stuck = await reservationsStuck(sql, before(STUCK_AFTER_MS), FINDINGS_MAX);
   return [
-    ...caps.map(reachedCap),
+    ...budgets,
     ...overages.map(overage),
     ...stuck.map((row) => stuckReservations(row, now)),
     ...(await ledgerDrift(sql)),
   ];
-}
-
-function reachedCap(row: ReachedCapRow): Finding {
-  const limitUsd = formatUsd(row.limit_nano_usd);
-  const settledUsd = formatUsd(row.settled_nano_usd);
-  const heldUsd = formatUsd(row.held_nano_usd);
-  return {
-    organizationId: row.organization_id,
-    kind: "soft_cap_reached",
-    severity: "warning",
-    subject: row.budget_id,
-    summary:
-      `Budget "${row.budget_name}" has reached its soft cap of $${limitUsd}: ` +
-      `$${settledUsd} spent, $${heldUsd} held. Nothing is blocked.`,
-    details: {
-      budgetName: row.budget_name,
-      limitUsd,
-      settledUsd,
-      heldUsd,
-      windowStart: row.window_start.toISOString(),
-      windowEnd: row.window_end?.toISOString() ?? null,
-    },
-  };
 }
 
 /** By model: a bound that is too low is too low for whoever calls it. */

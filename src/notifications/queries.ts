@@ -110,6 +110,28 @@ export async function alertsRaise(
   `;
 }
 
+/** Resolves the open alerts of windows in whose place the same was found in a later one. */
+export async function alertsResolveEarlierWindows(
+  transaction: Transaction,
+  findings: readonly AlertFindingRow[],
+  now: Date,
+): Promise<readonly AlertChangeRow[]> {
+  return await transaction<AlertChangeRow[]>`
+    -- name: alerts.resolve_earlier_windows
+    update alerts a
+    set resolved_at = greatest(a.opened_at, ${now}::timestamptz)
+    from json_to_recordset(${JSON.stringify(findings)}::text::json) as f(
+      "organizationId" text, kind text, subject text, details jsonb
+    )
+    where a.resolved_at is null
+      and f."organizationId" = a.organization_id
+      and f.kind = a.kind
+      and f.subject = a.subject
+      and f.details ->> 'windowStart' <> a.details ->> 'windowStart'
+    returning a.id, a.organization_id, a.kind, a.severity, a.subject, a.opened_at
+  `;
+}
+
 /** Resolves the open alerts of a search that were not found again. */
 export async function alertsResolve(
   transaction: Transaction,

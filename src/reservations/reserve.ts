@@ -3,16 +3,32 @@
  * caller's terms why not. Default deny: without a hard cap nothing is held and nothing is spent.
  */
 import { assertNever } from "../assert.ts";
-import { type ApplicableWindows, type Selection, windowsOf } from "../budgets/applicable.ts";
+import {
+  type ApplicableWindows,
+  reviewsOf,
+  type Selection,
+  windowsOf,
+} from "../budgets/applicable.ts";
+import { answeredInTime } from "../budgets/in-time.ts";
+import { underPermits } from "../budgets/permit.ts";
+import { countShadow } from "../budgets/shadow.ts";
 import type { ModelPrice } from "../catalog/model-price.ts";
 import type { Clock } from "../clock.ts";
+import type { Sql } from "../database/client.ts";
 import { PublicError } from "../errors.ts";
 import { newId } from "../id.ts";
 import type { Authority } from "../keys/authority.ts";
+import type { Log } from "../log.ts";
 import { formatUsd, type NanoUsd } from "../money.ts";
 import type { TokenBounds } from "../pricing/upper-bound.ts";
+import { reservationFindByIdempotency } from "./queries.ts";
 import { refusalOf } from "./refusal.ts";
-import { type Idempotency, type NewReservation, windowIdsOf } from "./reservation.ts";
+import {
+  type Idempotency,
+  type NewReservation,
+  type ReserveOutcome,
+  windowIdsOf,
+} from "./reservation.ts";
 import type { Writer } from "./writer.ts";
 import { leftIn } from "./writer-batch.ts";
 
@@ -30,6 +46,9 @@ export type HeldReservation = {
 };
 
 export type ReserveRequest = {
+  /** For calls that a person must permit, and for policies in shadow. */
+  readonly sql: Sql;
+  readonly log: Log;
   readonly authority: Authority;
   readonly requestId: string;
   readonly route: string;
@@ -68,9 +87,10 @@ export async function reserve(
     throw new PublicError("no_hard_cap_policy");
   }
   const reservation = toReservation(request, applicable, now);
-  const outcome = await writer.reserve(reservation);
+  const outcome = await reservePermitted(writer, request, reservation, selection, now);
   switch (outcome.status) {
     case "granted":
+      countShadow(request, authority.policies, { ...reservation, selection }, now);
       return {
         organizationId: authority.organizationId,
         id: reservation.id,
@@ -96,6 +116,31 @@ export async function reserve(
     default:
       return assertNever(outcome, "reserve outcome");
   }
+}
+
+/** Most calls fall under no review policy: they are reserved at once. */
+async function reservePermitted(
+  writer: Writer,
+  request: ReserveRequest,
+  reservation: NewReservation,
+  selection: Selection,
+  now: Date,
+): Promise<ReserveOutcome> {
+  const { authority, amountNanoUsd, idempotency, sql } = request;
+  const rules = reviewsOf(authority.policies.reviews, selection, amountNanoUsd);
+  if (rules.length === 0) {
+    return await writer.reserve(reservation);
+  }
+  const { organizationId, apiKeyId } = reservation;
+  if (idempotency !== null) {
+    // A call that was paid for is told so; it needs no other permit.
+    const key = { organizationId, apiKeyId, keyHash: idempotency.keyHash };
+    if ((await answeredInTime(reservationFindByIdempotency(sql, key))) !== null) {
+      return { status: "duplicate" };
+    }
+  }
+  const call = { ...reservation, reservationId: reservation.id };
+  return await underPermits(sql, rules, call, now, () => writer.reserve(reservation));
 }
 
 function toReservation(

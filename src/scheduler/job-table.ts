@@ -6,6 +6,7 @@ import { forgetRateWindows } from "./jobs/forget-rate-windows.ts";
 import { openMonthPartitions } from "./jobs/open-partitions.ts";
 import { proveLedger } from "./jobs/prove-ledger.ts";
 import { raiseAlerts } from "./jobs/raise-alerts.ts";
+import { sealAuditEvents } from "./jobs/seal-audit.ts";
 import { sealLedgerEntries } from "./jobs/seal-ledger.ts";
 
 export const jobs: readonly Job[] = [
@@ -15,5 +16,6 @@ export const jobs: readonly Job[] = [
   openMonthPartitions,
   proveLedger,
   raiseAlerts,
+  sealAuditEvents,
   sealLedgerEntries,
 ];
