@@ -296,7 +296,9 @@ function caller(management: ReturnType<typeof createManagement>) {
     });
     const response = await management.handle(request, options.address ?? "192.0.2.1");
     const answer = await response.text();
-    const isJson = /json$/.test(response.headers.get("content-type") ?? "");
+    const isJson = /^application\/(problem\+)?json/.test(
+      response.headers.get("content-type") ?? "",
+    );
     const body: unknown = answer === "" ? null : isJson ? JSON.parse(answer) : answer;
     return { status: response.status, headers: response.headers, body };
   };

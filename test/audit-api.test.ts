@@ -66,7 +66,7 @@ describe("an event", () => {
     });
     const created = items.find(({ action }) => action === "team.create");
     expect(created).toMatchObject({ ...common, clientAddress: "198.51.100.7" });
-    const read = await api.call("GET", `/audit/${created?.["id"]}`, { token: root.token });
+    const read = await api.call("GET", `/audit/${String(created?.["id"])}`, { token: root.token });
     expect(read).toMatchObject({ status: 200, body: created });
   });
 
@@ -230,7 +230,7 @@ describe("who may read", () => {
       now,
     });
     const [own] = (await list("?limit=1")).items;
-    const foreign = await api.call("GET", `/audit/${own?.["id"]}`, { token });
+    const foreign = await api.call("GET", `/audit/${String(own?.["id"])}`, { token });
     const unknown = await api.call("GET", `/audit/${newId("auditEvent", now)}`, { token });
     const seen = ({ status, body }: typeof foreign) => ({
       status,

@@ -82,7 +82,8 @@ describe.each([18, 15] as const)("a log on PostgreSQL %d", (version) => {
         order by event_no
       `;
       const digests = events.map(
-        (event) => `${event["event_no"]} ${event["id"]} ${sha256(lineOf(event, EVENT))}\n`,
+        (event) =>
+          `${String(event["event_no"])} ${String(event["id"])} ${sha256(lineOf(event, EVENT))}\n`,
       );
       const head = lineOf({ ...seal, previous }, SEAL);
       previous = sha256(head + digests.join(""));

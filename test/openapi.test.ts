@@ -54,6 +54,9 @@ describe("the OpenAPI document", () => {
       "GET /management/alerts",
       "GET /management/api-keys",
       "GET /management/api-keys/{id}",
+      "GET /management/audit",
+      "GET /management/audit/export",
+      "GET /management/audit/{id}",
       "GET /management/blocks",
       "GET /management/blocks/{id}",
       "GET /management/branches",
@@ -154,7 +157,8 @@ describe("the OpenAPI document", () => {
         expect(requestBody.content["application/json"]?.example).toBeObject();
       }
       const [status = ""] = Object.keys(responses).filter((code) => code.startsWith("2"));
-      const answer = responses[status]?.content?.["application/json"];
+      const content = responses[status]?.content ?? {};
+      const answer = content["application/json"] ?? content["application/x-ndjson"];
       expect(
         status === "204" || (answer?.schema !== undefined && answer.example !== undefined),
       ).toBe(true);

@@ -1,7 +1,7 @@
 /**
  * The audit log as a file, oldest event first: one JSON object a line, or CSV. Read in pages, each
- * a short statement of its own: whoever reads slowly holds no connection, and no more than a page is
- * in memory.
+ * a short statement of its own: whoever reads slowly holds no connection, and no more than a page
+ * is in memory.
  */
 import type { Sql } from "../database/client.ts";
 import { type AuditRecord, auditRecordOf } from "./audit-record.ts";

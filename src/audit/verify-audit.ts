@@ -49,7 +49,7 @@ const FIRST_PREVIOUS_HASH = "00".repeat(32);
 /** Where the next seal has to begin. */
 type Link = { readonly sealNo: bigint; readonly throughNumber: bigint; readonly hash: string };
 
-/** Rejects only when the database fails; what is wrong is in the answer. Null: every organization. */
+/** Null for all. Rejects only when the database fails; what is wrong is in the answer. */
 export async function verifyAuditLog(
   sql: Sql,
   organizationId: string | null,

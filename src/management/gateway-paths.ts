@@ -99,6 +99,30 @@ export const gatewayPaths = {
       },
     },
   },
+  "/v1/budget": {
+    get: {
+      operationId: "getBudget",
+      summary: "What the key has left",
+      description: "Every budget and rate limit that can apply to its calls, of one moment, exact.",
+      tags: ["Gateway"],
+      security: [{ apiKey: [] }],
+      parameters: [],
+      responses: {
+        200: {
+          description: "The budgets and rate limits.",
+          content: {
+            "application/json": {
+              schema: anyObject,
+              example: { object: "budget_report", budgets: [], rate_limits: [] },
+            },
+          },
+        },
+        401: openAiError,
+        403: openAiError,
+        503: openAiError,
+      },
+    },
+  },
   "/health": health("getHealth", "Whether the process answers", "Does no input or output."),
   "/health/live": health("getHealthLive", "Whether the process is alive", "Its event loop turns."),
   "/health/ready": {
