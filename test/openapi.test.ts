@@ -91,6 +91,7 @@ describe("the OpenAPI document", () => {
       "GET /management/teams",
       "GET /management/teams/{id}",
       "GET /management/usage/daily",
+      "GET /v1/budget",
       "GET /v1/models",
       "PATCH /management/agents/{id}",
       "PATCH /management/api-keys/{id}",

@@ -78,10 +78,10 @@ export async function refuseUnknownScope(
   organizationId: string,
   scope: Scope,
 ): Promise<void> {
+  await refuseArchivedScope(transaction, organizationId, scope);
   if (!(await scopeIsInUse(transaction, { organizationId, ...scope }))) {
     throw new PublicError("invalid_request", `There is no such ${scope.kind.replace("_", " ")}.`, {
       param: "scope.id",
     });
   }
-  await refuseArchivedScope(transaction, organizationId, scope);
 }
