@@ -103,16 +103,15 @@ describe("a limit of", () => {
     const before = provider.count();
     const answers = Array.from({ length: 20 }, (_, index) => call(index));
     let refusals = 0;
-    for (const answer of answers) {
-      void answer.then(({ status }) => {
-        refusals += status === 429 ? 1 : 0;
-      });
-    }
+    const counted = answers.map(async (answer) => {
+      const { status } = await answer;
+      refusals += status === 429 ? 1 : 0;
+    });
     await waitUntil("fifteen were refused", () => refusals === 15);
     await waitUntil("five are with the provider", () => provider.count() === before + 5);
     expect(await rateWindow(policyId)).toEqual({ held: 5n, used: 0n });
     provider.open();
-    await Promise.all(answers);
+    await Promise.all(counted);
     expect(await rateWindow(policyId)).toEqual({ held: 0n, used: 0n });
     const next = await call(1);
     expect(next.status).toBe(200);

@@ -163,7 +163,8 @@ function tightestOf(
 }
 
 function toRefusal(row: BatchRow): ReserveOutcome {
-  switch (row.outcome) {
+  const outcome = row.outcome ?? "none";
+  switch (outcome) {
     case "no_room":
       // A window that is gone (a backup was restored) is opened when the call is resolved anew.
       return row.limit_units === null
@@ -175,9 +176,9 @@ function toRefusal(row: BatchRow): ReserveOutcome {
     case "key_revoked":
     case "key_expired":
     case "key_inactive":
-      return { status: row.outcome };
+      return { status: outcome };
     default:
-      assert(false, `a reservation has no outcome called ${row.outcome}`);
+      assert(false, `a reservation has no outcome called ${outcome}`);
   }
 }
 

@@ -36,6 +36,8 @@ export type Cell = {
   perSecond?: number;
 };
 
+const WARMUP_CONNECTIONS = 64;
+
 export type Pace = { warmupMs: number; durationMs: number; rounds: number };
 
 /** About 1 KB of prompt; the answer has 48 tokens. */
@@ -93,6 +95,25 @@ async function askOnce(target: Omit<Target, "canStream">, isStreaming: boolean):
     return isWhole ? `${response.status}` : "a stream without an end";
   } catch (error) {
     return String(error);
+  }
+}
+
+/**
+ * A gateway runs for weeks: what its engine compiles in the first thousands of calls is not what is
+ * measured. The same time for each.
+ */
+export async function warmUp(targets: readonly Target[], durationMs: number): Promise<void> {
+  for (const target of targets) {
+    for (const isStreaming of target.canStream ? [false, true] : [false]) {
+      await runLoad({
+        port: target.port,
+        headers: target.headers,
+        body: chatBody(isStreaming),
+        connections: WARMUP_CONNECTIONS,
+        warmupMs: 0,
+        durationMs,
+      });
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 /** The parts of a run, in their order: each opens a database of its own and adds to the results. */
-import { type CallRow, type Cell, chatBody, measureCell, runLoad } from "./calls.ts";
+import { type CallRow, type Cell, chatBody, measureCell, runLoad, warmUp } from "./calls.ts";
 import { median } from "./measure.ts";
 import { measureAborts, measureSlowStreams } from "./memory.ts";
 import type { PartName } from "./options.ts";
@@ -51,6 +51,8 @@ async function runCalls(bench: Bench): Promise<void> {
   const log = (line: string): void => bench.progress.log(line);
   const running = await startRunning(bench, "bench_calls");
   const { targets, stop } = await startTargets(bench, running);
+  log("warming up");
+  await warmUp(targets, warmupMs(bench));
   const pace = { warmupMs: 300, durationMs: bench.options.isQuick ? 600 : 1_200 };
   const rounds = bench.options.isQuick ? 1 : 2;
   for (const isStreaming of [false, true]) {
@@ -74,11 +76,18 @@ async function runCalls(bench: Bench): Promise<void> {
   await runSlowUpstream(bench, calls);
 }
 
+/** Of each server, whole and streaming. */
+function warmupMs({ options }: Bench): number {
+  return options.isQuick ? 1_000 : 4_000;
+}
+
 /** An upstream of 20 ms: the machine is not saturated, and added latency can be read. */
 async function runSlowUpstream(bench: Bench, calls: CallRow[]): Promise<void> {
   const upstreamDelayMs = 20;
   const running = await startRunning(bench, "bench_slow_calls", { upstreamDelayMs });
   const { targets, stop } = await startTargets(bench, running);
+  bench.progress.log("warming up");
+  await warmUp(targets, warmupMs(bench));
   for (const isStreaming of [false, true]) {
     for (const concurrency of [1, 16]) {
       // Forty calls a second at one at a time: a percentile needs more of them.
