@@ -108,9 +108,10 @@ const MASKED_CHARACTERS_MAX = 20_000;
 /** An error may name itself as its own cause. */
 const CAUSES_MAX = 5;
 
-/** Own keys, OpenAI and Anthropic keys, Google keys, credentials in headers and in addresses. */
+/** Own keys and tokens, keys of OpenAI, Anthropic and Google, credentials in headers and addresses. */
 const SECRET_PATTERNS: readonly RegExp[] = [
   /spk_(live|test)_[0-9A-Z]+_[A-Za-z0-9_-]+/g,
+  /sp[it]_[0-9A-Z]+_[A-Za-z0-9_-]+/g,
   /sk-[A-Za-z0-9_-]{8,}/g,
   /AIza[A-Za-z0-9_-]{20,}/g,
   /(?<=(bearer|basic) )[A-Za-z0-9._~+/-]{8,}=*/gi,
@@ -119,7 +120,7 @@ const SECRET_PATTERNS: readonly RegExp[] = [
 ];
 
 /** What each of the patterns needs to be in a text: ids and names have none of it. */
-const SECRET_MARKS = /spk_|sk-|AIza|bearer |basic |:\/\//i;
+const SECRET_MARKS = /sp[kit]_|sk-|AIza|bearer |basic |:\/\//i;
 
 /** Replaces everything that looks like a credential by `[secret]`. */
 export function maskSecrets(text: string): string {

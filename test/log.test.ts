@@ -10,6 +10,8 @@ const OWN_KEY = `spk_live_01KAJ3M0000000000000000000_${OWN_SECRET}`;
 const SECRETS: readonly [string, string][] = [
   ["our own key", OWN_KEY],
   ["our own key of the demo", OWN_KEY.replace("live", "test")],
+  ["a service token", OWN_KEY.replace("spk_live", "spt")],
+  ["an invitation", OWN_KEY.replace("spk_live", "spi")],
   ["a key of OpenAI", "sk-canary0123456789abcdefghijklmnopqrstuvwxyz"],
   ["a project key of OpenAI", "sk-proj-canary_0123456789-abcdef"],
   ["a key of Anthropic", "sk-ant-api03-canary_0123456789-AA"],
