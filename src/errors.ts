@@ -116,6 +116,14 @@ export function publicErrorOf(thrown: unknown): PublicError {
     : new PublicError("internal_error", undefined, { cause: thrown });
 }
 
+/** What was looked for; throws `not_found` when there is none. `what` is its name in English. */
+export function requireFound<Found>(found: Found | null | undefined, what: string): Found {
+  if (found === null || found === undefined) {
+    throw new PublicError("not_found", `There is no such ${what}.`);
+  }
+  return found;
+}
+
 function entry(status: number, type: string, summary: string): CatalogueEntry {
   return { status, type, summary };
 }

@@ -6,7 +6,7 @@
 import { type Change, recordAuditEvent } from "../audit/audit-event.ts";
 import { scopeExists } from "../budgets/queries.ts";
 import type { Transaction } from "../database/client.ts";
-import { PublicError } from "../errors.ts";
+import { PublicError, requireFound } from "../errors.ts";
 import { newId } from "../id.ts";
 import {
   type BlockRow,
@@ -87,10 +87,7 @@ export async function liftBlock(
   }
   const only = { onlyId: block.id, inForceAt: null, beforeId: null, limit: 1 };
   const [row] = await blockList(transaction, { ...block, ...only });
-  if (row === undefined) {
-    throw new PublicError("not_found", "There is no such block.");
-  }
-  return row;
+  return requireFound(row, "block");
 }
 
 async function refuseUnknownTarget(

@@ -5,7 +5,7 @@
 import { type Change, recordAuditEvent } from "../audit/audit-event.ts";
 import type { Transaction } from "../database/client.ts";
 import { requireVersion } from "../database/require-version.ts";
-import { PublicError } from "../errors.ts";
+import { PublicError, requireFound } from "../errors.ts";
 import { type ApiKeyFields, auditFactsOf, refuseUnknownProject } from "./api-key.ts";
 import { type ApiKeyRow, apiKeyFind, apiKeyLock, apiKeyRevoke, apiKeyUpdate } from "./queries.ts";
 
@@ -50,7 +50,7 @@ export async function changeApiKey(
     },
     change,
   );
-  return await requireFound(transaction, key);
+  return await requireApiKey(transaction, key);
 }
 
 /**
@@ -79,7 +79,7 @@ export async function revokeApiKey(
     },
     change,
   );
-  return await requireFound(transaction, key);
+  return await requireApiKey(transaction, key);
 }
 
 /** The key, locked and still at the version that was seen. Throws `not_found`, `version_stale`. */
@@ -89,7 +89,7 @@ export async function lockForChange(
 ): Promise<ApiKeyRow> {
   // Locked in one statement and read in the next, which sees what others have committed by then.
   await apiKeyLock(transaction, key);
-  const row = await requireFound(transaction, key);
+  const row = await requireApiKey(transaction, key);
   requireVersion(row, key.expectedVersion);
   return row;
 }
@@ -101,15 +101,12 @@ export function requireNotRevoked(key: ApiKeyRow): void {
   }
 }
 
-export async function requireFound(
+export async function requireApiKey(
   transaction: Transaction,
   key: Omit<ChangedApiKey, "expectedVersion">,
 ): Promise<ApiKeyRow> {
   const row = await apiKeyFind(transaction, key);
-  if (row === null) {
-    throw new PublicError("not_found", "There is no such API key.");
-  }
-  return row;
+  return requireFound(row, "API key");
 }
 
 function fieldsOf(row: ApiKeyRow): ApiKeyFields {

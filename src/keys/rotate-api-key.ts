@@ -9,7 +9,7 @@ import { PublicError } from "../errors.ts";
 import {
   type ChangedApiKey,
   lockForChange,
-  requireFound,
+  requireApiKey,
   requireNotRevoked,
 } from "./change-api-key.ts";
 import { type ApiKeyRow, apiKeyRotate } from "./queries.ts";
@@ -59,7 +59,7 @@ export async function rotateApiKey(
     },
     by.change,
   );
-  const row = await requireFound(transaction, key);
+  const row = await requireApiKey(transaction, key);
   return { row, token: formatToken(key.id, secret, row.token_kind) };
 }
 

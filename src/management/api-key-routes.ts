@@ -1,10 +1,10 @@
 /** API keys: listing, reading and making them; the token is shown once. */
 import { z } from "zod";
 import { inTransaction } from "../database/transaction.ts";
-import { PublicError } from "../errors.ts";
+import { PublicError, requireFound } from "../errors.ts";
 import type { Member } from "../identity/session.ts";
 import { createApiKey } from "../keys/api-key.ts";
-import { type ApiKeyRow, apiKeyFind, apiKeyList } from "../keys/queries.ts";
+import { apiKeyFind, apiKeyList } from "../keys/queries.ts";
 import { deriveKeyHmacKey } from "../keys/token.ts";
 import { changeEndpoints } from "./api-key-changes.ts";
 import {
@@ -79,7 +79,7 @@ function readEndpoint(dependencies: Dependencies): Endpoint {
         id: params.id,
         employeeIds: member.visibleEmployeeIds,
       });
-      return itemOf(requireRow(row), now);
+      return itemOf(requireFound(row, "API key"), now);
     },
   });
 }
@@ -126,7 +126,7 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
           { change, hmacKey, employeeIds },
         );
         const row = await apiKeyFind(transaction, { organizationId, id: apiKeyId, employeeIds });
-        return { ...itemOf(requireRow(row), now), token };
+        return { ...itemOf(requireFound(row, "API key"), now), token };
       });
     },
   });
@@ -144,11 +144,4 @@ function refuseForeignActor(member: Member, actor: { kind: string; id: string })
       },
     );
   }
-}
-
-function requireRow(row: ApiKeyRow | null): ApiKeyRow {
-  if (row === null) {
-    throw new PublicError("not_found", "There is no such API key.");
-  }
-  return row;
 }

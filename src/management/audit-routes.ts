@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { auditRecordOf } from "../audit/audit-record.ts";
 import { auditEventFind, auditEventList } from "../audit/event-queries.ts";
-import { PublicError } from "../errors.ts";
+import { requireFound } from "../errors.ts";
 import { auditExport } from "./audit-export.ts";
 import { auditExample, auditFilterOf, auditFilters } from "./audit-fields.ts";
 import type { Dependencies } from "./dependencies.ts";
@@ -88,10 +88,7 @@ function readEvent(dependencies: Dependencies): Endpoint {
     run: async ({ params, member }) => {
       const event = { organizationId: member.organization.id, id: params.id };
       const row = await auditEventFind(dependencies.sql, event);
-      if (row === null) {
-        throw new PublicError("not_found", "There is no such audit event.");
-      }
-      return auditRecordOf(row);
+      return auditRecordOf(requireFound(row, "audit event"));
     },
   });
 }

@@ -1,7 +1,7 @@
 /** Service tokens: listing, making (the token is shown once) and revoking them. */
 import { z } from "zod";
 import { inTransaction } from "../database/transaction.ts";
-import { PublicError } from "../errors.ts";
+import { requireFound } from "../errors.ts";
 import {
   createServiceToken,
   revokeServiceToken,
@@ -109,7 +109,10 @@ function readEndpoint(dependencies: Dependencies): Endpoint {
     answerExample: example,
     run: async ({ params, member, now }) => {
       const key = { organizationId: member.organization.id, id: params.id };
-      return itemOf(requireRow(await serviceTokenFind(dependencies.sql, key)), now);
+      return itemOf(
+        requireFound(await serviceTokenFind(dependencies.sql, key), "service token"),
+        now,
+      );
     },
   });
 }
@@ -140,7 +143,10 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
           { member, change, tokenKey },
         );
         const key = { organizationId: member.organization.id, id };
-        return { ...itemOf(requireRow(await serviceTokenFind(transaction, key)), now), token };
+        return {
+          ...itemOf(requireFound(await serviceTokenFind(transaction, key), "service token"), now),
+          token,
+        };
       });
     },
   });
@@ -167,13 +173,6 @@ function revokeEndpoint(dependencies: Dependencies): Endpoint {
       return itemOf(row, now);
     },
   });
-}
-
-function requireRow(row: ServiceTokenRow | null): ServiceTokenRow {
-  if (row === null) {
-    throw new PublicError("not_found", "There is no such service token.");
-  }
-  return row;
 }
 
 function itemOf(row: ServiceTokenRow, now: Date): z.output<typeof tokenAnswer> {

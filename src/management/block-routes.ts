@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Queryable } from "../database/client.ts";
 import { inTransaction } from "../database/transaction.ts";
-import { PublicError } from "../errors.ts";
+import { requireFound } from "../errors.ts";
 import { createBlock, liftBlock } from "../keys/block.ts";
 import { type BlockRow, blockList } from "../keys/block-queries.ts";
 import { SCOPE_KINDS } from "../organizations/scopes.ts";
@@ -151,7 +151,7 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
       return await inTransaction(dependencies.sql, async (transaction) => {
         const block = { organizationId, target, reason, cutsRunning, endsAt };
         const id = await createBlock(transaction, block, change);
-        return itemOf(requireRow(await findBlock(transaction, organizationId, id)), now);
+        return itemOf(requireFound(await findBlock(transaction, organizationId, id), "block"), now);
       });
     },
   });
@@ -171,7 +171,7 @@ function readEndpoint(dependencies: Dependencies): Endpoint {
     answerExample: example,
     run: async ({ params, member, now }) => {
       const row = await findBlock(dependencies.sql, member.organization.id, params.id);
-      return itemOf(requireRow(row), now);
+      return itemOf(requireFound(row, "block"), now);
     },
   });
 }
@@ -208,13 +208,6 @@ async function findBlock(
   const only = { onlyId: id, inForceAt: null, beforeId: null, limit: 1 };
   const [row] = await blockList(sql, { organizationId, ...only });
   return row ?? null;
-}
-
-function requireRow(row: BlockRow | null): BlockRow {
-  if (row === null) {
-    throw new PublicError("not_found", "There is no such block.");
-  }
-  return row;
 }
 
 function itemOf(row: BlockRow, now: Date): z.output<typeof blockAnswer> {

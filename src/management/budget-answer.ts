@@ -4,7 +4,7 @@ import { forecastOf } from "../budgets/forecast.ts";
 import { type BudgetRow, budgetList } from "../budgets/queries.ts";
 import type { BudgetPeriod } from "../budgets/window.ts";
 import type { Queryable } from "../database/client.ts";
-import { PublicError } from "../errors.ts";
+import { requireFound } from "../errors.ts";
 import { formatUsd } from "../money.ts";
 import { ENVIRONMENTS, instant, scopeAnswer, timeOrNull, usd, usdOrNull } from "./fields.ts";
 import { idPlace } from "./page.ts";
@@ -150,10 +150,7 @@ export async function readBudget(
 ): Promise<z.output<typeof budgetAnswer>> {
   const beforeId = idPlace("budget", { limit: 1 });
   const [row] = await budgetList(sql, { organizationId, onlyId, now, beforeId, limit: 1 });
-  if (row === undefined) {
-    throw new PublicError("not_found", "There is no such budget.");
-  }
-  return budgetItem(row, now);
+  return budgetItem(requireFound(row, "budget"), now);
 }
 
 function forecastIn(row: BudgetRow, now: Date): z.output<typeof forecastAnswer> | null {

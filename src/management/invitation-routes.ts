@@ -1,7 +1,7 @@
 /** Invitations: sending, listing, taking back and accepting them. */
 import { z } from "zod";
 import { inTransaction } from "../database/transaction.ts";
-import { PublicError } from "../errors.ts";
+import { PublicError, requireFound } from "../errors.ts";
 import { acceptInvitation } from "../identity/accept-invitation.ts";
 import { ROLES } from "../identity/capability.ts";
 import { invitationStatus, invite, revokeInvitation } from "../identity/invitation.ts";
@@ -128,7 +128,7 @@ function readEndpoint(dependencies: Dependencies): Endpoint {
     answerExample: example,
     run: async ({ params, member, now }) => {
       const key = { organizationId: member.organization.id, id: params.id };
-      return itemOf(requireRow(await invitationFind(dependencies.sql, key)), now);
+      return itemOf(requireFound(await invitationFind(dependencies.sql, key), "invitation"), now);
     },
   });
 }
@@ -160,7 +160,10 @@ function createEndpoint(dependencies: Dependencies): Endpoint {
           { member, change, tokenKey },
         );
         const key = { organizationId: member.organization.id, id };
-        return { ...itemOf(requireRow(await invitationFind(transaction, key)), now), token };
+        return {
+          ...itemOf(requireFound(await invitationFind(transaction, key), "invitation"), now),
+          token,
+        };
       });
     },
   });
@@ -228,13 +231,6 @@ function acceptEndpoint(dependencies: Dependencies): Endpoint {
       return await answerSession(dependencies, exchange, session, 201);
     },
   };
-}
-
-function requireRow(row: InvitationRow | null): InvitationRow {
-  if (row === null) {
-    throw new PublicError("not_found", "There is no such invitation.");
-  }
-  return row;
 }
 
 function itemOf(row: InvitationRow, now: Date): z.output<typeof invitationAnswer> {

@@ -1,7 +1,7 @@
 /** Members: who belongs to the organization, with which role, and for which areas. */
 import { z } from "zod";
 import { inTransaction } from "../database/transaction.ts";
-import { PublicError } from "../errors.ts";
+import { requireFound } from "../errors.ts";
 import { ROLES } from "../identity/capability.ts";
 import {
   changeMember,
@@ -120,10 +120,7 @@ function readEndpoint(dependencies: Dependencies): Endpoint {
     run: async ({ params, member }) => {
       const key = { organizationId: member.organization.id, id: params.id };
       const row = await membershipFind(dependencies.sql, key);
-      if (row === null) {
-        throw new PublicError("not_found", "There is no such member.");
-      }
-      return itemOf(row);
+      return itemOf(requireFound(row, "member"));
     },
   });
 }

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type PolicyKind, type PolicyRow, policyList } from "../budgets/queries.ts";
 import { RATE_PERIODS, RATE_UNITS } from "../budgets/rate-window.ts";
 import type { Queryable } from "../database/client.ts";
-import { PublicError } from "../errors.ts";
+import { PublicError, requireFound } from "../errors.ts";
 import type { Member } from "../identity/member.ts";
 import { instant, scopeAnswer, timeOrNull, usd } from "./fields.ts";
 import { idPlace } from "./page.ts";
@@ -120,10 +120,7 @@ export async function readPolicy(
 ): Promise<z.output<typeof policyAnswer>> {
   const beforeId = idPlace("policy", { limit: 1 });
   const [row] = await policyList(sql, { organizationId, onlyId, beforeId, limit: 1 });
-  if (row === undefined) {
-    throw new PublicError("not_found", "There is no such policy.");
-  }
-  return policyItem(row);
+  return policyItem(requireFound(row, "policy"));
 }
 
 /** An allowlist needs `allowlist.write`, every other kind `policy.write`. */

@@ -4,7 +4,7 @@ import { denyReview, grantReview } from "../budgets/review.ts";
 import { type ReviewRow, reviewList } from "../budgets/review-queries.ts";
 import type { Queryable } from "../database/client.ts";
 import { inTransaction } from "../database/transaction.ts";
-import { PublicError } from "../errors.ts";
+import { requireFound } from "../errors.ts";
 import { formatUsd } from "../money.ts";
 import type { Dependencies } from "./dependencies.ts";
 import { type Endpoint, noBody, noParams, noQuery, type Resource } from "./endpoint.ts";
@@ -201,10 +201,7 @@ async function readReview(
 ): Promise<z.output<typeof reviewAnswer>> {
   const beforeId = idPlace("review", { limit: 1 });
   const [row] = await reviewList(sql, { organizationId, status: null, onlyId, beforeId, limit: 1 });
-  if (row === undefined) {
-    throw new PublicError("not_found", "There is no such review.");
-  }
-  return itemOf(row);
+  return itemOf(requireFound(row, "review"));
 }
 
 function itemOf(row: ReviewRow): z.output<typeof reviewAnswer> {

@@ -2,7 +2,7 @@
 import { type Change, recordAuditEvent } from "../audit/audit-event.ts";
 import type { Transaction } from "../database/client.ts";
 import { requireVersion } from "../database/require-version.ts";
-import { PublicError } from "../errors.ts";
+import { requireFound } from "../errors.ts";
 import { newId } from "../id.ts";
 import { openSpendAccount } from "../ledger/account.ts";
 import { type Changes, lockOrganization } from "./place.ts";
@@ -86,8 +86,5 @@ export async function changeOrganization(
 
 async function findOrganization(transaction: Transaction, id: string): Promise<OrganizationRow> {
   const row = await organizationFind(transaction, id);
-  if (row === null) {
-    throw new PublicError("not_found", "There is no such organization.");
-  }
-  return row;
+  return requireFound(row, "organization");
 }
