@@ -138,7 +138,7 @@ export function windowsOf(
     at,
   );
   const rates = policies.rateLimits
-    .filter((limit) => selects({ ...limit, environment: null }, selection))
+    .filter((limit) => selects(limit, selection))
     .map((limit) => ({ limit, window: rateWindowAt(limit, at) }));
   return { hard, soft, rates };
 }
@@ -177,9 +177,7 @@ export function shadowWindowsOf(
   at: Date,
 ): readonly { readonly policyId: string; readonly windowId: string }[] {
   const shadowCaps = caps.filter((cap) => cap.isShadow && selects(cap, selection));
-  const shadowRates = rateLimits.filter(
-    (limit) => limit.isShadow && selects({ ...limit, environment: null }, selection),
-  );
+  const shadowRates = rateLimits.filter((limit) => limit.isShadow && selects(limit, selection));
   return [
     ...shadowCaps.flatMap((cap) => {
       const window = windowOf(cap, at);
@@ -198,20 +196,18 @@ export function reviewsOf(
   selection: Selection,
   amountNanoUsd: NanoUsd,
 ): readonly ReviewRule[] {
-  return reviews.filter(
-    (rule) =>
-      amountNanoUsd > rule.aboveNanoUsd && selects({ ...rule, environment: null }, selection),
-  );
+  return reviews.filter((rule) => amountNanoUsd > rule.aboveNanoUsd && selects(rule, selection));
 }
 
-type Selectors = Pick<Cap, "provider" | "model" | "environment">;
+/** Null, and an environment that is not there, select everything. */
+type Selectors = Pick<Cap, "provider" | "model"> & Partial<Pick<Cap, "environment">>;
 
 /** Whether selectors select a call. */
-export function selects(cap: Selectors, selection: Selection): boolean {
+export function selects(by: Selectors, selection: Selection): boolean {
   return (
-    (cap.provider === null || cap.provider === selection.provider) &&
-    (cap.model === null || cap.model === selection.model) &&
-    (cap.environment === null || cap.environment === selection.environment)
+    (by.provider === null || by.provider === selection.provider) &&
+    (by.model === null || by.model === selection.model) &&
+    (by.environment == null || by.environment === selection.environment)
   );
 }
 

@@ -6,12 +6,12 @@
  * the two leaves it spent: it fails closed, and a person permits the call again.
  */
 import type { Sql } from "../database/client.ts";
+import { answeredInTime } from "../database/in-time.ts";
 import { inTransaction } from "../database/transaction.ts";
 import { PublicError } from "../errors.ts";
 import { newId } from "../id.ts";
 import { formatUsd } from "../money.ts";
 import type { ReviewRule } from "./applicable.ts";
-import { answeredInTime } from "./in-time.ts";
 import {
   type PermitNeed,
   permitIsOpen,

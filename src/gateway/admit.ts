@@ -3,9 +3,10 @@
  * hold that much everywhere or nowhere. When the rules changed since they were loaded, the whole
  * step is repeated under the new ones.
  */
-import { answeredInTime } from "../budgets/in-time.ts";
+
 import { endLapsedIncreases } from "../budgets/increase.ts";
 import type { ModelPrice } from "../catalog/model-price.ts";
+import { answeredInTime } from "../database/in-time.ts";
 import { PublicError } from "../errors.ts";
 import { requireUsable } from "../keys/authenticate.ts";
 import type { Authority } from "../keys/authority.ts";

@@ -4,10 +4,10 @@
  * anew; all of one moment, under the rules of this moment, and exact.
  */
 import type { Cap } from "../budgets/applicable.ts";
-import { answeredInTime } from "../budgets/in-time.ts";
 import { rateWindowAt } from "../budgets/rate-window.ts";
 import { type BudgetWindow, windowAt } from "../budgets/window.ts";
 import { type WindowUse, windowUses } from "../budgets/window-state.ts";
+import { answeredInTime } from "../database/in-time.ts";
 import { type Authority, isCurrent } from "../keys/authority.ts";
 import { formatUsd } from "../money.ts";
 import { hasFallenBack } from "./admit.ts";

@@ -132,13 +132,9 @@ export type MembershipRow = {
   version: number;
 };
 
-export async function membershipFind(
-  sql: Queryable,
-  membership: { organizationId: string; id: string },
-): Promise<MembershipRow | null> {
-  const { organizationId, id } = membership;
-  const [row] = await sql<MembershipRow[]>`
-    -- name: memberships.find
+/** Members `m`, each with its role and areas. */
+function membersWithAreas(sql: Queryable) {
+  return sql`
     select
       m.id, m.user_id, u.email, u.name as user_name, m.employee_id, r.role,
       a.branch_ids, a.team_ids,
@@ -158,6 +154,17 @@ export async function membershipFind(
       from membership_areas
       where organization_id = m.organization_id and membership_id = m.id
     ) a
+  `;
+}
+
+export async function membershipFind(
+  sql: Queryable,
+  membership: { organizationId: string; id: string },
+): Promise<MembershipRow | null> {
+  const { organizationId, id } = membership;
+  const [row] = await sql<MembershipRow[]>`
+    -- name: memberships.find
+    ${membersWithAreas(sql)}
     where m.organization_id = ${organizationId} and m.id = ${id} and m.ended_at is null
   `;
   return row ?? null;
@@ -169,25 +176,7 @@ export async function membershipList(
 ): Promise<readonly MembershipRow[]> {
   return await sql<MembershipRow[]>`
     -- name: memberships.list
-    select
-      m.id, m.user_id, u.email, u.name as user_name, m.employee_id, r.role,
-      a.branch_ids, a.team_ids,
-      m.created_at, m.suspended_at, m.version
-    from memberships m
-    join users u on u.id = m.user_id
-    left join role_assignments r
-      on r.organization_id = m.organization_id
-      and r.membership_id = m.id
-      and r.revoked_at is null
-    cross join lateral (
-      select
-        coalesce(array_agg(branch_id order by branch_id) filter (where branch_id is not null), '{}')
-          as branch_ids,
-        coalesce(array_agg(team_id order by team_id) filter (where team_id is not null), '{}')
-          as team_ids
-      from membership_areas
-      where organization_id = m.organization_id and membership_id = m.id
-    ) a
+    ${membersWithAreas(sql)}
     where m.organization_id = ${page.organizationId}
       and m.ended_at is null
       and m.id < ${page.beforeId}

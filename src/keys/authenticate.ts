@@ -3,8 +3,9 @@
  * database makes the memory forget (LISTEN/NOTIFY), and what it has not heard of yet is caught by
  * the epochs in the reserve statement. A database that cannot be asked is never the caller's fault.
  */
-import { type Clock, withTimeout } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import type { Sql } from "../database/client.ts";
+import { answeredInTime } from "../database/in-time.ts";
 import { PublicError } from "../errors.ts";
 import { type ApiKeyFacts, type Authority, isCurrent } from "./authority.ts";
 import { AuthorityMemory } from "./authority-memory.ts";
@@ -24,10 +25,6 @@ export type Authenticator = {
   readonly uses: KeyUses;
 };
 
-const RETRY_AFTER_SECONDS = 2;
-/** A database that does not answer at all must not make the caller wait for its own limits. */
-const LOAD_TIMEOUT_MS = 900;
-
 export function createAuthenticator(options: {
   sql: Sql;
   clock: Clock;
@@ -43,7 +40,7 @@ export function createAuthenticator(options: {
       return remembered;
     }
     try {
-      return await askInTime(memory.load(apiKeyId));
+      return await answeredInTime(memory.load(apiKeyId), "key");
     } finally {
       memory.endLoad(apiKeyId);
     }
@@ -56,7 +53,7 @@ export function createAuthenticator(options: {
       return found;
     }
     // A secret that does not fit what is remembered may be newer than that.
-    if (await askInTime(isCurrent(sql, found))) {
+    if (await answeredInTime(isCurrent(sql, found), "key")) {
       return null;
     }
     memory.forgetOrganization(found.organizationId);
@@ -108,19 +105,4 @@ function opens(apiKey: ApiKeyFacts, secret: string, at: Date, hmacKey: Uint8Arra
       previousSecret.endsAt > at &&
       isSecretOf(secret, previousSecret.hmac, hmacKey))
   );
-}
-
-/** Throws `reservation_unavailable` when the database cannot be asked, or not in time. */
-async function askInTime<Answer>(asked: Promise<Answer>): Promise<Answer> {
-  try {
-    // What it brings later is still remembered.
-    return await withTimeout(asked, LOAD_TIMEOUT_MS, () => {
-      throw new Error("the database did not answer in time");
-    });
-  } catch (cause) {
-    throw new PublicError("reservation_unavailable", "The key store cannot be reached.", {
-      retryAfterSeconds: RETRY_AFTER_SECONDS,
-      cause,
-    });
-  }
 }

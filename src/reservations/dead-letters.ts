@@ -1,7 +1,8 @@
 /**
  * Settlements that the database refuses for good, on this machine's disk, each with the reason. A
- * letter is open until an operator has had it booked (retry-dead-letter.ts); neither time nor the
- * number of attempts closes one. A record that is refused again and again is one letter.
+ * letter is open until an operator has had it booked or has discarded it (settlements.ts); neither
+ * time nor the number of attempts closes one. A record that is refused again and again is one
+ * letter.
  */
 import { formatUsd } from "../money.ts";
 import { SpoolFile } from "./spool-file.ts";

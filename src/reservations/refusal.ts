@@ -4,7 +4,7 @@ import { PublicError } from "../errors.ts";
 import { formatUsd, type NanoUsd } from "../money.ts";
 import type { TokenBounds } from "../pricing/upper-bound.ts";
 import type { WindowState } from "./reservation.ts";
-import { leftIn } from "./writer-batch.ts";
+import { leftOrNone } from "./writer-batch.ts";
 
 /** A running call ends at any time: it is worth asking again soon. */
 const CONCURRENCY_RETRY_SECONDS = 1;
@@ -96,10 +96,4 @@ function secondsUntil(end: Date | null, now: Date): number {
   return end === null
     ? CONCURRENCY_RETRY_SECONDS
     : Math.max(1, Math.ceil((end.getTime() - now.getTime()) / 1000));
-}
-
-/** A lowered limit may leave less than nothing. */
-function leftOrNone(state: WindowState): bigint {
-  const left = leftIn(state);
-  return left > 0n ? left : 0n;
 }

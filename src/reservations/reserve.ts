@@ -9,12 +9,12 @@ import {
   type Selection,
   windowsOf,
 } from "../budgets/applicable.ts";
-import { answeredInTime } from "../budgets/in-time.ts";
 import { underPermits } from "../budgets/permit.ts";
 import { countShadow } from "../budgets/shadow.ts";
 import type { ModelPrice } from "../catalog/model-price.ts";
 import type { Clock } from "../clock.ts";
 import type { Sql } from "../database/client.ts";
+import { answeredInTime } from "../database/in-time.ts";
 import { PublicError } from "../errors.ts";
 import { newId } from "../id.ts";
 import type { Authority } from "../keys/authority.ts";
@@ -30,7 +30,7 @@ import {
   windowIdsOf,
 } from "./reservation.ts";
 import type { Writer } from "./writer.ts";
-import { leftIn } from "./writer-batch.ts";
+import { leftOrNone } from "./writer-batch.ts";
 
 /** A reservation as its holder knows it, until it is closed. */
 export type HeldReservation = {
@@ -99,7 +99,7 @@ export async function reserve(
         windowIds: windowIdsOf(reservation),
         price: request.price,
         bounds: request.bounds,
-        leftNanoUsd: notBelowZero(leftIn(outcome.tightest)),
+        leftNanoUsd: leftOrNone(outcome.tightest),
       };
     case "stale":
       return STALE;
@@ -189,9 +189,4 @@ function requireRequestLimits(authority: Authority, neededNanoUsd: NanoUsd): voi
       );
     }
   }
-}
-
-/** A lowered cap may leave less than nothing. */
-function notBelowZero(amountNanoUsd: NanoUsd): NanoUsd {
-  return amountNanoUsd > 0n ? amountNanoUsd : 0n;
 }

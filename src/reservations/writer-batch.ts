@@ -191,9 +191,15 @@ function toWindowState(row: BatchRow): WindowState {
   };
 }
 
-/** What a window has left; below zero after its limit was lowered. */
-export function leftIn({ limit, used, held }: WindowState): bigint {
+/** Below zero after a limit was lowered: of two such windows the worse one is told of. */
+function leftIn({ limit, used, held }: WindowState): bigint {
   return limit - used - held;
+}
+
+/** What a window has left, as callers are told. */
+export function leftOrNone(state: WindowState): bigint {
+  const left = leftIn(state);
+  return left > 0n ? left : 0n;
 }
 
 /** What a caller is told when the database did not decide. */
