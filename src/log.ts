@@ -108,7 +108,7 @@ const MASKED_CHARACTERS_MAX = 20_000;
 /** An error may name itself as its own cause. */
 const CAUSES_MAX = 5;
 
-/** Own keys and tokens, keys of OpenAI, Anthropic and Google, credentials in headers and addresses. */
+/** Own keys and tokens, keys of providers, credentials in headers and in addresses. */
 const SECRET_PATTERNS: readonly RegExp[] = [
   /spk_(live|test)_[0-9A-Z]+_[A-Za-z0-9_-]+/g,
   /sp[it]_[0-9A-Z]+_[A-Za-z0-9_-]+/g,
